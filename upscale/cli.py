@@ -1,0 +1,231 @@
+"""The command line: parses, reports, and turns errors into one line. The work is in ``pipeline.py``."""
+
+import functools
+import json
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import fields
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from upscale.errors import UpscaleError
+from upscale.models.catalog import DEFAULT_MODEL, MODELS
+
+if TYPE_CHECKING:
+    from upscale.pipeline import Job, Summary
+
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell has it
+
+
+class Time(click.ParamType):
+    """Seconds (12.5), or [hours:]minutes:seconds (1:02:03.5)."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
+        if isinstance(value, Fraction):
+            return value
+        try:
+            seconds = Fraction(0)
+            for part in str(value).split(":"):
+                seconds = seconds * 60 + Fraction(part)
+        except (ValueError, ZeroDivisionError):
+            seconds = Fraction(-1)
+        if seconds < 0 or str(value).count(":") > 2:
+            self.fail(f"{value!r} is not a time; write seconds, or hours:minutes:seconds", param, ctx)
+        return seconds
+
+
+def reporting_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn what goes wrong in ``command`` into one line on stderr and an exit code."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, **options: Any) -> None:
+        name = click.get_current_context().find_root().info_name
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+        try:
+            command(*args, **options)
+        except UpscaleError as error:
+            if options.get("debug"):
+                traceback.print_exc()
+            click.echo(f"{name}: {error}", err=True)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo(f"{name}: interrupted; nothing was left under the final name", err=True)
+            sys.exit(EXIT_INTERRUPTED)
+
+    return wrapper
+
+
+def _list_models(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
+    if not asked or ctx.resilient_parsing:
+        return
+    from upscale.models import weights
+
+    for name, description in MODELS.items():
+        click.echo(f"{name}{' (default)' if name == DEFAULT_MODEL else ''}: {description}")
+    for path in weights.shipped():
+        described = weights.describe(path)
+        size = f"{path.stat().st_size / 1000:.0f} kB"
+        click.echo(f"  {described.name}  x{described.scale}  {size}  {described.summary}")
+    ctx.exit()
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
+@click.argument("target", metavar="OUTPUT", type=click.Path(path_type=Path))
+@click.option(
+    "-s", "--scale", type=float, default=4.0, show_default=True, help="How many times as large, up to 8."
+)
+@click.option("--height", type=click.IntRange(2), help="Output height in pixels, instead of a scale.")
+@click.option("-m", "--model", default=DEFAULT_MODEL, show_default=True, help="See --list-models.")
+@click.option(
+    "-t",
+    "--temperature",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="0 is most faithful, 1 a full sample: sharper, noisier.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which sample.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+    default="auto",
+    show_default=True,
+    help="Of the convolutions.",
+)
+@click.option(
+    "--tile",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Tile side in input pixels; 0 chooses.",
+)
+@click.option(
+    "--batch", type=click.IntRange(1), default=1, show_default=True, help="Tiles at once; more fill a GPU."
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="For the networks; 0 takes all cores.",
+)
+@click.option("--codec", default="libx264", show_default=True, help="Any video encoder of FFmpeg's.")
+@click.option(
+    "--crf",
+    type=click.FloatRange(0, 63),
+    default=16,
+    show_default=True,
+    help="Constant quality; lower is better.",
+)
+@click.option("--preset", help="The encoder's preset, such as slow or veryfast.")
+@click.option("--pix-fmt", help="Pixel format to encode; the source's depth and layout by default.")
+@click.option("--start", type=Time(), help="Begin here: seconds, or h:mm:ss.")
+@click.option("--duration", type=Time(), help="Take this much: seconds, or h:mm:ss.")
+@click.option("-y", "--overwrite", is_flag=True, help="Overwrite OUTPUT if it exists.")
+@click.option("-n", "--skip-existing", is_flag=True, help="Do nothing if OUTPUT exists.")
+@click.option(
+    "--progress",
+    type=click.Choice(["auto", "bar", "json", "none"]),
+    default="auto",
+    show_default=True,
+    help="A bar on a terminal, JSON lines for scripts; on stderr.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Only errors and warnings.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON summary of what was done on stdout.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and stop.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option(
+    "--list-models",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_models,
+    help="Show the models and stop.",
+)
+@click.version_option(package_name="upscale-pixelcnn", prog_name="upscale")
+@reporting_errors
+def main(
+    source: Path,
+    target: Path,
+    overwrite: bool,
+    skip_existing: bool,
+    threads: int,
+    progress: str,
+    quiet: bool,
+    as_json: bool,
+    dry_run: bool,
+    debug: bool,
+    **options: Any,
+) -> None:
+    """Restore the video INPUT with a PixelCNN and write it, larger and sharper, to OUTPUT.
+
+    Sound, metadata, colour and timing stay as they are.
+    """
+    if overwrite and skip_existing:
+        raise click.UsageError("-y and -n contradict each other; choose one")
+    if skip_existing and target.exists():
+        click.echo(f"upscale: {target} exists; skipped", err=True)
+        return
+    from upscale import pipeline
+    from upscale.progress import FilmProgress
+
+    job = _job(source, target, overwrite, **options)
+    planned = pipeline.prepare(job)
+    if dry_run:
+        _report(planned, as_json, quiet=False, done=False)
+        return
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+    frames = pipeline.expected_frames(planned)
+    with FilmProgress(job.source.name, frames, "none" if quiet else progress) as shown:
+        summary = pipeline.run(planned, shown.update)
+    _report(summary, as_json, quiet, done=True)
+    if summary.lost:
+        sys.exit(UpscaleError.exit_code)
+
+
+def _job(source: Path, target: Path, overwrite: bool, **options: Any) -> "Job":
+    from upscale.media.writer import EncodeOptions
+    from upscale.pipeline import Job
+    from upscale.sampling.options import SampleOptions
+
+    def chosen(record: type) -> dict[str, Any]:
+        return {field.name: options[field.name] for field in fields(record) if field.name in options}
+
+    return Job(
+        source,
+        target,
+        overwrite=overwrite,
+        sample=SampleOptions(**chosen(SampleOptions)),
+        encode=EncodeOptions(**chosen(EncodeOptions)),
+        **chosen(Job),
+    )
+
+
+def _report(summary: "Summary", as_json: bool, quiet: bool, done: bool) -> None:
+    for warning in summary.warnings:
+        click.echo(f"upscale: {warning}", err=True)
+    if as_json:
+        click.echo(json.dumps(summary.as_dict(), indent=2))
+    elif not quiet:
+        info, (width, height) = summary.info, summary.size
+        what = f"{summary.job.target}: {info.width}x{info.height} -> {width}x{height}"
+        if done:
+            rate = summary.frames / summary.seconds if summary.seconds else 0
+            what += f", {summary.frames} frames in {summary.seconds:.1f} s ({rate:.2f} fps)"
+        else:
+            job = summary.job
+            frames = info.expected_frames or "an unknown number of"
+            what += f", {frames} frames, {job.sample.model} at temperature {job.sample.temperature:g}"
+        click.echo(what, err=True)

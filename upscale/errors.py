@@ -1,0 +1,13 @@
+"""What can go wrong through no fault of the program. ``cli.py`` turns these into one line each."""
+
+
+class UpscaleError(Exception):
+    """Something failed; the message is one line that says what to do next."""
+
+    exit_code = 1
+
+
+class UsageError(UpscaleError):
+    """The command was given something that cannot work: found before any work began."""
+
+    exit_code = 2

@@ -1,0 +1,49 @@
+"""Still pictures, in and out, for the lab and for whoever looks at the result."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
+from numpy.typing import NDArray
+
+from upscale.errors import UpscaleError
+from upscale.media.pixels import to_planes
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """The pictures directly in ``folder``, by name. Raises UpscaleError if there is none."""
+    if not folder.is_dir():
+        raise UpscaleError(f"{folder}: not a folder")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise UpscaleError(f"{folder}: no pictures in it ({', '.join(sorted(SUFFIXES))})")
+    return found
+
+
+def read_picture(path: Path) -> NDArray[np.float32]:
+    """Y'CbCr of a picture, [3, H, W] in [0, 1], 4:4:4; of a JPEG the very planes that it stores."""
+    try:
+        with av.open(str(path)) as container:
+            frame = next(container.decode(video=0))
+    except (av.FFmpegError, StopIteration) as error:
+        raise UpscaleError(f"{path}: cannot be read as a picture ({error})") from error
+    if not frame.format.name.endswith("444p"):
+        frame = frame.reformat(
+            format="yuv444p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.JPEG
+        )
+        frame.color_range = ColorRange.JPEG
+    luma, chroma = to_planes(frame)
+    return np.concatenate([luma, chroma])
+
+
+def write_picture(path: Path, rgb: NDArray[np.uint8]) -> None:
+    """Write [H, W, 3] as PNG."""
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
+    with av.open(str(path), "w", format="image2", options={"update": "1"}) as container:
+        stream = container.add_stream("png", rate=1)
+        stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "rgb24"
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())

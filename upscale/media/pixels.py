@@ -1,0 +1,163 @@
+"""Pixel formats: between an av.VideoFrame and float planes, at the frame's own depth and range.
+
+Y'CbCr stays Y'CbCr. Only what has no luma of its own (RGB, palettes) is converted, once.
+"""
+
+import re
+from dataclasses import dataclass
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
+from numpy.typing import NDArray
+
+Planes = tuple[NDArray[np.float32], ...]
+"""Luma [1, H, W] in [0, 1] with 0 black and 1 white, and, unless grey, chroma [2, h, w] with 0.5 neutral.
+
+Codes beyond nominal black and white ("footroom" and "headroom" of limited range) lie a little outside
+[0, 1] and survive the round trip.
+"""
+
+SUBSAMPLING = {"420": (2, 2), "422": (2, 1), "444": (1, 1), "440": (1, 2), "411": (4, 1), "410": (4, 4)}
+"""Name of a chroma layout -> luma pixels per chroma pixel (horizontal, vertical)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFormat:
+    """What a planar format means: ``bits`` per sample, range, and luma pixels per chroma pixel."""
+
+    bits: int
+    full_range: bool
+    subsampling: tuple[int, int] | None
+    """(horizontal, vertical), or None for grey."""
+
+    @property
+    def name(self) -> str:
+        """FFmpeg's name of the planar format that holds this; the range travels in the frame's tag."""
+        depth = f"{self.bits}le" if self.bits > 8 else ""
+        if self.subsampling is None:
+            return f"gray{depth}"
+        layout = next(k for k, v in SUBSAMPLING.items() if v == self.subsampling)
+        return f"yuv{layout}p{depth}"
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype("<u2" if self.bits > 8 else "u1")
+
+    def chroma_size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of a chroma plane beside a luma plane of that size, rounded up as video does."""
+        across, down = self.subsampling or (1, 1)
+        return -(-width // across), -(-height // down)
+
+    def codes(self, chroma: bool) -> tuple[float, float]:
+        """(codes per unit, code of zero): code = value * first + second."""
+        unit = 1 << (self.bits - 8)
+        if self.full_range:
+            top = (1 << self.bits) - 1
+            # Full-range chroma is neutral at 128, not at 127.5 (ITU-T T.871).
+            return (top, 128 * unit - top / 2) if chroma else (top, 0)
+        return (224 * unit, 16 * unit) if chroma else (219 * unit, 16 * unit)
+
+    def to_float(self, codes: NDArray[np.integer], chroma: bool) -> NDArray[np.float32]:
+        per_unit, zero = self.codes(chroma)
+        return (codes.astype(np.float32) - np.float32(zero)) * np.float32(1 / per_unit)
+
+    def to_codes(self, values: NDArray[np.float32], chroma: bool) -> NDArray[np.integer]:
+        """Round to the nearest code, and stop at the ends of the integer's range."""
+        per_unit, zero = self.codes(chroma)
+        codes = values * np.float32(per_unit)
+        codes += np.float32(zero + 0.5)
+        np.clip(codes, 0, (1 << self.bits) - 0.5, out=codes)
+        return codes.astype(self.dtype)
+
+
+_PLANAR = re.compile(r"(?:yuv(j?)a?(4\d\d)p|gray)(9|1[0246])?(?:le)?$")
+"""Planar Y'CbCr (an alpha plane may follow) or grey: JPEG's mark, chroma layout, bits."""
+
+
+def planar_name(name: str) -> str:
+    """The planar Y'CbCr or grey format that holds pixel format ``name`` at its depth.
+
+    Semi-planar, packed and big-endian formats keep their layout; RGB and palettes become 4:4:4.
+    """
+    if _PLANAR.match(name):
+        return name
+    fmt = av.VideoFormat(name)
+    bits = max(8, *(component.bits for component in fmt.components))
+    depth = f"{bits}le" if bits > 8 else ""
+    if fmt.is_rgb or fmt.has_palette or fmt.is_bayer:
+        return f"yuv444p{depth}"
+    if not any(component.is_chroma for component in fmt.components):
+        return f"gray{depth}"
+    across, down = 64 // fmt.chroma_width(64), 64 // fmt.chroma_height(64)
+    layout = next(name for name, steps in SUBSAMPLING.items() if steps == (across, down))
+    return f"yuv{layout}p{depth}"
+
+
+def describe(name: str, color_range: int) -> PixelFormat:
+    """The PixelFormat of a *planar* format ``name`` (see planar_name) tagged with ``color_range``.
+
+    Untagged pictures are limited range, except yuvj (JPEG) and grey stills, as FFmpeg takes them.
+    """
+    match = _PLANAR.match(name)
+    if match is None:
+        raise ValueError(f"{name} is not a planar Y'CbCr or grey format")
+    untagged = color_range not in (ColorRange.MPEG, ColorRange.JPEG)
+    jpeg, layout, bits = match.groups()
+    full = color_range == ColorRange.JPEG or bool(jpeg) or (untagged and layout is None)
+    return PixelFormat(int(bits or 8), full, SUBSAMPLING[layout] if layout else None)
+
+
+def to_planes(frame: av.VideoFrame) -> Planes:
+    """The float planes of a decoded frame; alpha, if any, is left behind.
+
+    RGB goes through the matrix that the frame is tagged with, or BT.709 (BT.601 below 720 lines).
+    """
+    frame = as_planar(frame)
+    pixels = describe(frame.format.name, frame.color_range)
+    luma = pixels.to_float(_codes(frame.planes[0], pixels), chroma=False)[np.newaxis]
+    if pixels.subsampling is None:
+        return (luma,)
+    chroma = np.stack([_codes(plane, pixels) for plane in frame.planes[1:3]])
+    return luma, pixels.to_float(chroma, chroma=True)
+
+
+def from_planes(planes: Planes, pixels: PixelFormat) -> av.VideoFrame:
+    """The frame whose planes these are, rounded to the codes of ``pixels``.
+
+    Raises ValueError if the planes do not have the shapes that ``pixels`` asks for.
+    """
+    _, height, width = planes[0].shape
+    frame = av.VideoFrame(width, height, pixels.name)
+    frame.color_range = ColorRange.JPEG if pixels.full_range else ColorRange.MPEG
+    _codes(frame.planes[0], pixels)[:] = pixels.to_codes(planes[0][0], chroma=False)
+    if pixels.subsampling is not None:
+        across, down = pixels.chroma_size(width, height)
+        if len(planes) != 2 or planes[1].shape != (2, down, across):
+            raise ValueError(f"{pixels.name} of {width}x{height} wants chroma [2, {down}, {across}]")
+        for plane, values in zip(frame.planes[1:3], planes[1], strict=True):
+            _codes(plane, pixels)[:] = pixels.to_codes(values, chroma=True)
+    return frame
+
+
+def as_planar(frame: av.VideoFrame) -> av.VideoFrame:
+    """``frame`` in the planar format of its depth: itself where it is in one already."""
+    name = planar_name(frame.format.name)
+    if name == frame.format.name:
+        return frame
+    if frame.format.is_rgb or frame.format.has_palette:
+        return frame.reformat(
+            format=name, dst_colorspace=rgb_matrix(frame.height), dst_color_range=ColorRange.MPEG
+        )
+    return frame.reformat(format=name)
+
+
+def rgb_matrix(height: int) -> Colorspace:
+    """The Y'CbCr matrix for a picture that came as RGB: BT.601 for standard definition, else BT.709."""
+    return Colorspace.ITU601 if height < 720 else Colorspace.ITU709
+
+
+def _codes(plane: av.video.plane.VideoPlane, pixels: PixelFormat) -> NDArray[np.integer]:
+    """The samples of a plane as a writable view [h, w], without the padding at the end of its lines."""
+    samples = np.frombuffer(memoryview(plane), pixels.dtype)
+    return samples.reshape(-1, plane.line_size // pixels.dtype.itemsize)[: plane.height, : plane.width]

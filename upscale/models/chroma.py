@@ -1,0 +1,73 @@
+"""The chroma network: a small ConvNet that lets chroma follow the new luma.
+
+Edges of colour are edges of luma nearly always, and the eye sees chroma coarsely. So chroma is not
+sampled: it takes the mean, guided by the high-resolution luma that was.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from upscale.models.layers import conv3x3, upsampling_kernel
+from upscale.models.mixture import MEAN_UNIT
+
+
+@dataclass(frozen=True, slots=True)
+class ChromaConfig:
+    """What a file of weights needs to say for its network to be built again."""
+
+    scale: int
+    channels: int = 24
+    layers: int = 3
+    frames: int = 1
+    """Input frames that one output frame depends on."""
+
+
+class ChromaNet(nn.Module):
+    """Cb and Cr at ``scale`` times their own resolution, whatever the subsampling.
+
+    The guide is luma at the *chroma's* output resolution, so 4:2:0, 4:2:2 and 4:4:4 are one network.
+    """
+
+    kind = "chroma"
+    planes = 2
+    base: Tensor
+
+    def __init__(self, config: ChromaConfig):
+        super().__init__()
+        self.config = config
+        cell, width = config.scale**2, config.channels
+        self.enter = conv3x3(2 + cell, width)
+        self.body = nn.ModuleList(conv3x3(width, width) for _ in range(config.layers - 1))
+        self.leave = nn.Conv2d(width, 2 * cell, 3, padding=1)
+        nn.init.normal_(self.leave.weight, std=0.01)
+        kernel = upsampling_kernel(config.scale)
+        self.register_buffer("base", torch.cat([kernel, kernel]), persistent=False)
+
+    @property
+    def scale(self) -> int:
+        return self.config.scale
+
+    @property
+    def frames(self) -> int:
+        return self.config.frames
+
+    @property
+    def receptive_field(self) -> int:
+        """Input pixels on each side that an output pixel may depend on: the halo of a tile."""
+        return 1 + self.config.layers
+
+    def forward(self, chroma: Tensor, guide: Tensor) -> Tensor:
+        """chroma : (N, 2, h, w) around 0.5; guide : (N, 1, scale*h, scale*w) luma in [0, 1].
+
+        Returns (N, 2, scale*h, scale*w) float32 around 0.5.
+        """
+        inside = F.pixel_unshuffle(guide, self.scale)
+        features = F.relu(self.enter(torch.cat([chroma, inside], 1) - 0.5))
+        for layer in self.body:
+            features = F.relu(layer(features))
+        base = F.conv2d(F.pad(chroma.float(), (2, 2, 2, 2), mode="replicate"), self.base, groups=2)
+        cells = base + MEAN_UNIT * self.leave(features).float()
+        return F.pixel_shuffle(cells, self.scale)

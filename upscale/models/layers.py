@@ -1,0 +1,25 @@
+"""Layers that the networks share."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def conv3x3(inputs: int, outputs: int, gain: float = 1.0) -> nn.Conv2d:
+    """A 3x3 convolution, zeros around the border, with He's initialisation times ``gain``."""
+    conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+    nn.init.normal_(conv.weight, std=gain * (2 / (inputs * 9)) ** 0.5)
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+    return conv
+
+
+def upsampling_kernel(scale: int) -> Tensor:
+    """Bicubic upsampling as a convolution: [scale**2, 1, 5, 5], sub-pixels in raster order.
+
+    Read off PyTorch's own bicubic, by showing it every single pixel of a 5x5 neighbourhood.
+    """
+    impulses = torch.eye(25).view(25, 1, 5, 5)
+    answers = F.interpolate(impulses, scale_factor=scale, mode="bicubic", align_corners=False)
+    cell = answers[:, 0, 2 * scale : 3 * scale, 2 * scale : 3 * scale]
+    return cell.reshape(25, scale**2).T.reshape(scale**2, 1, 5, 5).contiguous()

@@ -1,0 +1,149 @@
+"""The multiscale PixelCNN for luma.
+
+"Pixel Recursive Super Resolution" (Dahl, Norouzi, Shlens 2017, https://arxiv.org/abs/1702.00783) adds a
+conditioning network and a PixelCNN. So does this one, in the multiscale order of ``order.py``: a trunk
+reads the input and answers with the mean picture, then a chain of blocks walks through the steps, each
+told the pixels that were sampled before it. Every layer works at the input's resolution; the sub-pixels
+of a cell are channels, so a frame costs a few dozen small convolutions.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from upscale.models.layers import conv3x3, upsampling_kernel
+from upscale.models.mixture import MEAN_UNIT, Mixture
+from upscale.models.order import cell_order, raster_index
+
+KNOWN_GAIN = 10.0
+"""Residuals are about a tenth of the luma range; the network reads them enlarged by this."""
+
+
+@dataclass(frozen=True, slots=True)
+class LumaConfig:
+    """What a file of weights needs to say for its network to be built again."""
+
+    scale: int
+    channels: int = 32
+    blocks: int = 6
+    """Residual blocks of the trunk; each step of the chain adds one more."""
+    components: int = 2
+    """Logistic distributions in the mixture of every pixel."""
+    frames: int = 1
+    """Input frames that one output frame depends on."""
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(relu(conv(x) + known)), [N, C, H, W] -> the same."""
+
+    def __init__(self, config: LumaConfig, known: int = 0):
+        super().__init__()
+        self.first = conv3x3(config.channels, config.channels)
+        self.known = nn.Conv2d(known, config.channels, 3, padding=1) if known else None
+        self.second = conv3x3(config.channels, config.channels, gain=0.1)
+
+    def forward(self, x: Tensor, known: Tensor | None = None) -> Tensor:
+        inner = self.first(x)
+        if self.known is not None:
+            inner = inner + self.known(known)
+        return x + self.second(F.relu(inner))
+
+
+class LumaPixelCNN(nn.Module):
+    """p(high-resolution luma | low-resolution luma), factorised over the steps of a cell.
+
+    Pictures are [N, 1, H, W] float in [0, 1]. *Cells* are the same pixels as channels,
+    [N, scale**2, h, w], in the order of the steps.
+    """
+
+    kind = "luma"
+    planes = 1
+    base: Tensor
+    raster: Tensor
+
+    def __init__(self, config: LumaConfig):
+        super().__init__()
+        self.config = config
+        self.steps = cell_order(config.scale)
+        self.enter = nn.Conv2d(1, config.channels, 3, padding=1)
+        self.trunk = nn.ModuleList(ResidualBlock(config) for _ in range(config.blocks))
+        self.to_mean = nn.Conv2d(config.channels, config.scale**2, 3, padding=1)
+        self.chain, self.to_mixture = nn.ModuleList(), nn.ModuleList()
+        known = 0
+        for step in self.steps:
+            self.chain.append(ResidualBlock(config, known))
+            self.to_mixture.append(_mixture_head(config, len(step)))
+            known += len(step)
+        nn.init.normal_(self.to_mean.weight, std=0.01)
+        order = raster_index(config.scale)
+        self.register_buffer("base", upsampling_kernel(config.scale)[order], persistent=False)
+        self.register_buffer("raster", torch.tensor(order).argsort(), persistent=False)
+
+    @property
+    def scale(self) -> int:
+        return self.config.scale
+
+    @property
+    def frames(self) -> int:
+        return self.config.frames
+
+    @property
+    def receptive_field(self) -> int:
+        """Input pixels on each side that an output pixel may depend on: the halo of a tile."""
+        return 2 + 2 * self.config.blocks + 2 * len(self.steps)
+
+    def condition(self, low: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean of every pixel as cells, and the features that the chain starts from.
+
+        low : Tensor, shape = (N, 1, h, w). Returns (N, scale**2, h, w) float32 and (N, channels, h, w).
+        """
+        entered = self.enter(low - 0.5)
+        features = entered
+        for block in self.trunk:
+            features = block(features)
+        features = features + entered
+        base = F.conv2d(F.pad(low.float(), (2, 2, 2, 2), mode="replicate"), self.base)
+        return base + MEAN_UNIT * self.to_mean(features).float(), features
+
+    def step(self, index: int, features: Tensor, known: Tensor) -> tuple[Tensor, Mixture]:
+        """One step of the chain: the features for the next, and the mixtures of this step's residuals.
+
+        known : Tensor, shape = (N, pixels sampled so far, h, w), their residuals (pixel - mean).
+        """
+        block = self.chain[index]
+        features = block(features, known * KNOWN_GAIN) if index else block(features)
+        return features, Mixture.from_output(self.to_mixture[index](features), self.config.components)
+
+    def mixtures(self, features: Tensor, residuals: Tensor) -> Iterator[tuple[slice, Mixture]]:
+        """What every step says, and which cells about, given the true residuals before it.
+
+        residuals : Tensor, shape = (N, scale**2, h, w).
+        """
+        start = 0
+        for index, step in enumerate(self.steps):
+            features, mixture = self.step(index, features, residuals[:, :start])
+            yield slice(start, start + len(step)), mixture
+            start += len(step)
+
+    def to_cells(self, picture: Tensor) -> Tensor:
+        """(N, 1, scale*h, scale*w) -> (N, scale**2, h, w), in the order of the steps."""
+        cells: Tensor = F.pixel_unshuffle(picture, self.scale)
+        return cells[:, self.raster.argsort()]
+
+    def to_picture(self, cells: Tensor) -> Tensor:
+        """(N, scale**2, h, w) -> (N, 1, scale*h, scale*w): the inverse of ``to_cells``."""
+        return F.pixel_shuffle(cells[:, self.raster], self.scale)
+
+
+def _mixture_head(config: LumaConfig, pixels: int) -> nn.Conv2d:
+    """A 1x1 convolution whose components start apart, so that they can part ways."""
+    head = nn.Conv2d(config.channels, 3 * config.components * pixels, 1)
+    nn.init.normal_(head.weight, std=0.02)
+    assert head.bias is not None
+    nn.init.zeros_(head.bias)
+    spread = torch.linspace(-0.1, 0.1, config.components) if config.components > 1 else torch.zeros(1)
+    head.bias.data.view(3, config.components, pixels)[1] += spread[:, None]
+    return head

@@ -1,0 +1,107 @@
+"""Weights on disk: safetensors files that say what network they belong to.
+
+The metadata holds ``format``, ``kind`` and the ``config`` of the network as JSON, and what the training
+wants to tell; nothing is unpickled, and a file is read no further than it describes itself.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from upscale.errors import UpscaleError
+from upscale.models.chroma import ChromaConfig, ChromaNet
+from upscale.models.luma import LumaConfig, LumaPixelCNN
+
+FORMAT = "upscale-1"
+
+Network = LumaPixelCNN | ChromaNet
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFile:
+    """A file of weights and what its metadata says."""
+
+    path: Path
+    kind: str
+    config: dict[str, Any]
+    training: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @property
+    def scale(self) -> int:
+        return int(self.config["scale"])
+
+    @property
+    def summary(self) -> str:
+        """Data and measured quality in a few words, for a list of models."""
+        return str(self.training.get("summary", ""))
+
+
+def save(path: Path, network: Network, training: dict[str, Any]) -> None:
+    """Write the network's weights as float32, with its configuration and the ``training`` record."""
+    metadata = {
+        "format": FORMAT,
+        "kind": network.kind,
+        "config": json.dumps(asdict(network.config)),
+        "training": json.dumps(training),
+    }
+    state = {key: value.detach().float().contiguous() for key, value in network.state_dict().items()}
+    save_file(state, path, metadata)
+
+
+def describe(path: Path) -> WeightsFile:
+    """Read the metadata alone. Raises UpscaleError if the file is missing, damaged or not ours."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        if metadata.get("format") != FORMAT:
+            raise UpscaleError(f"{path}: not weights of this program (format {metadata.get('format')!r})")
+        return WeightsFile(
+            path,
+            metadata["kind"],
+            json.loads(metadata["config"]),
+            json.loads(metadata.get("training", "{}")),
+        )
+    except FileNotFoundError:
+        raise UpscaleError(f"{path}: no such file of weights") from None
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise UpscaleError(f"{path}: damaged weights ({error}); install the package again") from error
+
+
+def load(path: Path) -> Network:
+    """Build the network that the file describes, in evaluation mode on the CPU.
+
+    Raises UpscaleError if the file is missing, damaged or not ours.
+    """
+    described = describe(path)
+    try:
+        network = build(described.kind, described.config)
+        with safe_open(path, framework="pt") as file:
+            network.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+    except (SafetensorError, TypeError, ValueError, RuntimeError) as error:
+        raise UpscaleError(f"{path}: the weights do not fit their own description ({error})") from error
+    return network.eval().requires_grad_(False)
+
+
+def build(kind: str, config: dict[str, Any]) -> Network:
+    """A new network of that kind. Raises ValueError or TypeError for one that is not known."""
+    if kind == LumaPixelCNN.kind:
+        return LumaPixelCNN(LumaConfig(**config))
+    if kind == ChromaNet.kind:
+        return ChromaNet(ChromaConfig(**config))
+    raise ValueError(f"unknown kind of network {kind!r}")
+
+
+def shipped() -> list[Path]:
+    """The files of weights that came with the package, by name."""
+    folder = resources.files("upscale.weights")
+    found = (Path(str(entry)) for entry in folder.iterdir() if entry.name.endswith(".safetensors"))
+    return sorted(found)

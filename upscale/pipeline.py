@@ -1,0 +1,161 @@
+"""One film from end to end: read, sample, write, a frame at a time.
+
+    Source.frames -> Frame -> planes -> Upscaler -> larger planes -> Frame (same pts) -> Writer
+
+Memory does not grow with the length of the film: nothing here keeps more than one frame.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+from upscale.errors import UpscaleError, UsageError
+from upscale.media.info import VideoInfo
+from upscale.media.source import Source
+from upscale.media.writer import EncodeOptions, Writer, check_output
+from upscale.models.catalog import check_model, stages_for
+from upscale.sampling.options import SampleOptions
+
+LARGEST_SCALE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be done with one film."""
+
+    source: Path
+    target: Path
+    scale: float = 4.0
+    height: int | None = None
+    """Output height in pixels, instead of a scale."""
+    start: Fraction | None = None
+    duration: Fraction | None = None
+    """In seconds; None for the whole film."""
+    overwrite: bool = False
+    sample: SampleOptions = field(default_factory=SampleOptions)
+    encode: EncodeOptions = field(default_factory=EncodeOptions)
+
+
+@dataclass(slots=True)
+class Summary:
+    """What was done with one film."""
+
+    job: Job
+    info: VideoInfo
+    size: tuple[int, int]
+    """Width and height of the output."""
+    frames: int = 0
+    lost: int = 0
+    """Frames that the source could not give."""
+    seconds: float = 0.0
+    warnings: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, object]:
+        """For a script; seconds, pixels and counts."""
+        return {
+            "input": str(self.job.source),
+            "output": str(self.job.target),
+            "input_size": [self.info.width, self.info.height],
+            "output_size": list(self.size),
+            "model": self.job.sample.model,
+            "temperature": self.job.sample.temperature,
+            "seed": self.job.sample.seed,
+            "frames": self.frames,
+            "lost_frames": self.lost,
+            "seconds": round(self.seconds, 3),
+            "warnings": self.warnings,
+        }
+
+
+def output_size(info: VideoInfo, scale: float, height: int | None = None) -> tuple[int, int]:
+    """Width and height of the output; even where chroma is subsampled, as encoders want it.
+
+    Raises UsageError where that is not larger than the source, or more than 8 times as large.
+    """
+    factor = Fraction(height, info.height) if height is not None else Fraction(scale)
+    if not 1 < factor <= LARGEST_SCALE:
+        given = f"a height of {height}" if height is not None else f"a scale of {scale:g}"
+        raise UsageError(
+            f"{given} is out of range for {info.width}x{info.height}: enlarge up to {LARGEST_SCALE} times"
+        )
+    across, down = info.pixels.subsampling or (1, 1)
+
+    def scaled(length: int, step: int) -> int:
+        return max(round(length * factor / step), 1) * step
+
+    return scaled(info.width, across), scaled(info.height, down)
+
+
+def prepare(job: Job) -> Summary:
+    """Check all that is cheap to check, and say what would be done. Raises UpscaleError or UsageError."""
+    check_model(job.sample.model)
+    if not job.source.exists():
+        raise UpscaleError(f"{job.source}: no such file")
+    if job.target.exists():
+        if job.target.is_file() and job.target.samefile(job.source):
+            raise UsageError(f"{job.target}: is the source itself; choose another name")
+        if job.target.is_file() and not job.overwrite:
+            raise UpscaleError(f"{job.target}: exists; use -y to overwrite it, or -n to skip it")
+    check_output(job.target, job.encode)
+    with Source(job.source) as source:
+        info = source.info
+    size = output_size(info, job.scale, job.height)
+    stages_for(max(size[0] / info.width, size[1] / info.height))
+    summary = Summary(job, info, size)
+    if info.converted_from:
+        summary.warnings.append(f"{info.converted_from} became Y'CbCr 4:4:4")
+    return summary
+
+
+def expected_frames(planned: Summary) -> int | None:
+    """How many frames the job will make, as far as the container tells."""
+    job, info = planned.job, planned.info
+    whole = info.expected_frames
+    if whole is None or (job.start is None and job.duration is None) or not info.average_rate:
+        return whole
+    part = max(whole - int((job.start or 0) * info.average_rate), 0)
+    return part if job.duration is None else min(part, math.ceil(job.duration * info.average_rate))
+
+
+def run(planned: Summary, on_frame: Callable[[int], None] = lambda frames: None) -> Summary:
+    """Do what ``prepare`` answered with. ``on_frame`` is told the number of frames done after each.
+
+    Raises UpscaleError if nothing can be written; where only a part of the source could be read, that
+    part is written, and ``Summary.lost`` and ``warnings`` say what is missing.
+    """
+    from upscale.sampling.upscaler import Upscaler
+
+    job, info, size = planned.job, planned.info, planned.size
+    summary = replace(planned, warnings=list(planned.warnings))
+    upscaler = Upscaler(
+        (info.height, info.width), (size[1], size[0]), info.pixels.subsampling, info.chroma_left, job.sample
+    )
+    began = time.monotonic()
+    with (
+        Source(job.source) as source,
+        Writer(job.target, info, size, job.encode, source.sound, source.metadata) as writer,
+    ):
+        for frame in source.frames(job.start, job.duration, writer.copy):
+            writer.write(replace(frame, planes=upscaler(frame.planes)))
+            summary.frames += 1
+            on_frame(summary.frames)
+        if summary.frames == 0:
+            raise UpscaleError(
+                f"{job.source}: no frame of it could be read{_because(source.losses.reasons)}"
+            )
+    summary.seconds = time.monotonic() - began
+    summary.lost = source.losses.frames
+    summary.warnings += writer.notes
+    if summary.lost or source.losses.reasons:
+        summary.warnings.append(
+            f"{job.source} is damaged: {summary.lost} of {summary.frames + summary.lost} frames "
+            f"could not be read{_because(source.losses.reasons)}"
+        )
+    return summary
+
+
+def _because(reasons: list[str]) -> str:
+    return f" ({'; '.join(reasons)})" if reasons else ""

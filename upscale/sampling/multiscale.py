@@ -1,0 +1,40 @@
+"""The sampler of the multiscale PixelCNN: from low-resolution tiles to high-resolution ones."""
+
+import torch
+from torch import Tensor
+
+from upscale.models.luma import LumaPixelCNN
+
+
+def sample_luma(network: LumaPixelCNN, low: Tensor, uniform: Tensor | None, temperature: float) -> Tensor:
+    """Sample p(high | low) pixel by pixel in the multiscale order, every step for all cells at once.
+
+    low : Tensor, shape = (N, 1, h, w), luma in [0, 1].
+    uniform : Tensor, shape = (N or 1, 1, scale*h, scale*w), numbers in (0, 1), one for each pixel to be
+    sampled; may be None at temperature 0, where each pixel takes the mean of its mixture.
+
+    Returns (N, 1, scale*h, scale*w) float32, not clipped.
+    """
+    mean, features = network.condition(low)
+    draws = None if temperature == 0 or uniform is None else network.to_cells(uniform)
+    if draws is None and temperature > 0:
+        raise ValueError("a temperature above 0 needs uniform numbers to sample with")
+    residuals = torch.zeros_like(mean)
+    start = 0
+    for index, step in enumerate(network.steps):
+        part = slice(start, start + len(step))
+        features, mixture = network.step(index, features, residuals[:, :start])
+        residuals[:, part] = (
+            mixture.mean() if draws is None else mixture.sample(draws[:, part], temperature)
+        )
+        start = part.stop
+    return network.to_picture(mean + residuals)
+
+
+def mean_luma(network: LumaPixelCNN, low: Tensor) -> Tensor:
+    """The mean head alone: the ConvNet of the paper's comparison, which answers with an average.
+
+    (N, 1, h, w) -> (N, 1, scale*h, scale*w) float32, not clipped.
+    """
+    mean, _ = network.condition(low)
+    return network.to_picture(mean)

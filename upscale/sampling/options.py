@@ -1,0 +1,18 @@
+"""How to sample. Knows no torch, so that options can be checked before it loads."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SampleOptions:
+    """How to sample; the defaults are the command's."""
+
+    model: str = "pixelcnn"
+    temperature: float = 0.5
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+    tile: int = 0
+    """Side of a tile in input pixels; 0 leaves it to us."""
+    batch: int = 1
+    """Tiles that go through a network at once."""

@@ -1,0 +1,1 @@
+"""Trained weights, and a model card beside each file."""
