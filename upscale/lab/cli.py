@@ -1,11 +1,13 @@
 """``upscale-lab``: for those who train and measure."""
 
+import json
 import logging
+from fractions import Fraction
 from pathlib import Path
 
 import click
 
-from upscale.cli import reporting_errors
+from upscale.cli import Time, reporting_errors
 from upscale.progress import TrainingProgress
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -68,3 +70,66 @@ def train(
     with TrainingProgress(chosen.steps) as progress:
         for report in training.train(chosen, pictures, validation, output, checkpoint):
             progress.update(report)
+
+
+@main.command()
+@click.argument("pictures", type=FOLDER)
+@click.option("--scale", type=click.Choice(["2", "4"]), default="4", show_default=True)
+@click.option(
+    "-t",
+    "--temperature",
+    "temperatures",
+    type=click.FloatRange(0, 1),
+    multiple=True,
+    help="Repeat for more.",
+)
+@click.option("--perceptual", is_flag=True, help="ST-LPIPS and SSIMULACRA2 too; needs the extra.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--device", default="auto", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+@reporting_errors
+def evaluate(
+    pictures: Path,
+    scale: str,
+    temperatures: tuple[float, ...],
+    perceptual: bool,
+    seed: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Measure quality on a folder of PICTURES, against bicubic and Lanczos in the same run."""
+    from upscale.lab import evaluate as evaluation
+    from upscale.sampling.options import SampleOptions
+
+    sample = SampleOptions(seed=seed, device=device)
+    table = evaluation.Table(int(scale))
+    for table in evaluation.evaluate(
+        pictures, int(scale), temperatures or evaluation.TEMPERATURES, perceptual, sample
+    ):
+        click.echo(f"{table.pictures} measured", err=True)
+    if as_json:
+        click.echo(
+            json.dumps({"scale": table.scale, "pictures": table.pictures, "rows": table.rows}, indent=2)
+        )
+        return
+    click.echo(evaluation.markdown(table))
+
+
+@main.command()
+@click.argument("inputs", nargs=-1, required=True, type=FILE)
+@click.argument("output", type=FILE)
+@click.option("--at", type=Time(), default="0", show_default=True, help="Which frame: seconds, or h:mm:ss.")
+@click.option("--crop", default="0:0:1:1", show_default=True, help="x:y:width:height, each from 0 to 1.")
+@click.option(
+    "--enlarge", type=click.Choice(["bicubic", "lanczos", "point"]), default="bicubic", show_default=True
+)
+@reporting_errors
+def compare(inputs: tuple[Path, ...], output: Path, at: Fraction, crop: str, enlarge: str) -> None:
+    """Write a PNG with the same place in several videos or pictures, side by side.
+
+    The smaller ones are enlarged to the size of the largest.
+    """
+    from upscale.lab.compare import Crop, side_by_side
+    from upscale.media.picture import write_picture
+
+    write_picture(output, side_by_side(list(inputs), at, Crop.parse(crop), enlarge.upper()))

@@ -47,3 +47,18 @@ def write_picture(path: Path, rgb: NDArray[np.uint8]) -> None:
         stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "rgb24"
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
+
+
+def to_rgb(planes: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Full-range BT.601 Y'CbCr [3, H, W] (JPEG's) -> RGB [H, W, 3]."""
+    luma, blue, red = planes[0], planes[1] - 0.5, planes[2] - 0.5
+    rgb = np.stack([luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue], -1)
+    return np.round(rgb.clip(0, 1) * 255).astype(np.uint8)
+
+
+def lanczos(plane: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """A plane [H, W] in [0, 1] resampled to ``size`` (height, width) by swscale's Lanczos, in 16 bit."""
+    codes = np.round(plane.clip(0, 1) * 65535).astype(np.uint16)
+    frame = av.VideoFrame.from_ndarray(codes, format="gray16le")
+    resized = frame.reformat(size[1], size[0], "gray16le", interpolation="LANCZOS")
+    return (resized.to_ndarray() / 65535).astype(np.float32)

@@ -85,7 +85,7 @@ class Source:
         end = None if duration is None else begin + duration
         shift = begin if start is not None or duration is not None else Fraction(0)
         if start:
-            self._container.seek(int(begin / self.info.time_base), stream=self._video)
+            self._seek(begin)
         given = 0
         for frame in self._decoded(end, shift, aside if self.sound else None):
             assert frame.pts is not None
@@ -116,7 +116,7 @@ class Source:
             if packet is not None and packet.stream is not self._video:
                 assert packet.pts is not None
                 at = packet.pts * packet.time_base
-                if aside and at >= shift and (end is None or at < end):
+                if aside and (not shift or at >= shift) and (end is None or at < end):
                     _delay(packet, -shift)
                     aside(packet)
                 continue
@@ -129,6 +129,23 @@ class Source:
                     frame.pts = expected
                 expected = frame.pts + (frame.duration or self._typical_duration)
                 yield frame
+
+    def _seek(self, begin: Fraction) -> None:
+        """Go to where decoding has to start for a frame at ``begin`` seconds on the container's clock.
+
+        A container without an index may land behind the key frame that it was asked for, so what comes
+        first is looked at, and a place twice as far back is tried until it is early enough.
+        """
+        back = Fraction(0)
+        while begin - back > self.info.start:
+            place = int((begin - back) / self.info.time_base)
+            self._container.seek(place, stream=self._video)
+            first = next((f for packet in self._packets() for f in self._decode(packet)), None)
+            if first is not None and first.pts is not None and first.pts * self.info.time_base <= begin:
+                self._container.seek(place, stream=self._video)
+                return
+            back = max(2 * back, Fraction(1, 2))
+        self._container.seek(int(self.info.start / self.info.time_base), stream=self._video)
 
     @property
     def _typical_duration(self) -> int:

@@ -22,7 +22,8 @@ def siting_shift(scale: float, step: int, left: bool) -> float:
 def resite(chroma: Tensor, shift: float) -> Tensor:
     """Read every sample of (N, C, h, w) ``shift`` (within one) to the right of its place.
 
-    By cubic convolution: Keys, "Cubic convolution interpolation for digital image processing" (1981), a = -1/2.
+    By cubic convolution with a = -1/2: Keys, "Cubic convolution interpolation for digital image
+    processing" (1981).
     """
     if shift == 0:
         return chroma

@@ -1,6 +1,7 @@
 """A frame's planes in, the same planes larger out: the networks, their noise and their tiles together."""
 
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -48,6 +49,12 @@ class Upscaler:
         scale = max(target[0] / source[0], target[1] / source[1])
         self.stages = [self._load_stage(native) for native in stages_for(scale)]
         self._noise: dict[int, Tensor] = {}
+
+    @classmethod
+    def for_pictures(cls, source: Sequence[int], scale: int, options: SampleOptions) -> Self:
+        """For 4:4:4 pictures of (height, width) at a native scale."""
+        height, width = source
+        return cls((height, width), (height * scale, width * scale), (1, 1), True, options)
 
     def _load_stage(self, scale: int) -> tuple[LumaPixelCNN, ChromaNet]:
         stage = find_stage(scale)

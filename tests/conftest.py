@@ -1,0 +1,134 @@
+"""Clips made on the fly, and a look at what came out of the program."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from upscale.cli import main
+
+RATE = Fraction(25)
+
+
+@pytest.fixture(autouse=True)
+def _same_torch_random_numbers() -> None:
+    torch.manual_seed(0)
+
+
+def picture(width: int, height: int, number: int = 0) -> np.ndarray:
+    """A moving test picture, RGB [H, W, 3]: gradients, a hard edge and a disc."""
+    y, x = np.mgrid[:height, :width]
+    red = 40 + 170 * x / width
+    green = 40 + 170 * y / height
+    blue = np.where((x + 2 * number) % 24 < 12, 200, 60)
+    disc = (x - width / 2 - number) ** 2 + (y - height / 2) ** 2 < (height / 4) ** 2
+    rgb = np.stack([np.where(disc, 220, red), green, blue], -1)
+    return rgb.astype(np.uint8)
+
+
+@dataclass
+class Clip:
+    """What a decoder says of a file, by PyAV alone."""
+
+    pts: list[Fraction]
+    """Seconds."""
+    frames: list[av.VideoFrame]
+    sound: list[bytes]
+    sound_pts: list[Fraction]
+    metadata: dict[str, str]
+    context: Any
+    aspect: Fraction | None
+    languages: list[str]
+
+
+def look(path: Path) -> Clip:
+    """Decode all of a file."""
+    pts, frames, sound, sound_pts = [], [], [], []
+    with av.open(str(path)) as container:
+        video = container.streams.video[0]
+        for packet in container.demux():
+            if packet.stream is video:
+                for frame in packet.decode():
+                    pts.append(frame.pts * Fraction(frame.time_base))
+                    frames.append(frame)
+            elif packet.size:
+                sound.append(bytes(packet))
+                sound_pts.append(packet.pts * Fraction(packet.time_base))
+        languages = [stream.language for stream in container.streams.audio]
+        aspect = video.sample_aspect_ratio
+        return Clip(
+            pts, frames, sound, sound_pts, container.metadata, video.codec_context, aspect, languages
+        )
+
+
+@pytest.fixture
+def make_clip(tmp_path: Path) -> Callable[..., Path]:
+    """A factory of small clips; see the keywords."""
+
+    def make(
+        name: str = "in.mp4",
+        size: tuple[int, int] = (64, 48),
+        frames: int = 6,
+        pix_fmt: str = "yuv420p",
+        codec: str = "libx264",
+        pts: list[int] | None = None,
+        time_base: Fraction = 1 / RATE,
+        sound: str | None = None,
+        sound_rate: int = 44100,
+        aspect: Fraction | None = None,
+        color: tuple[int, int, int, int] | None = None,
+        metadata: dict[str, str] | None = None,
+        options: dict[str, str] | None = None,
+    ) -> Path:
+        path = tmp_path / name
+        with av.open(str(path), "w") as container:
+            video = container.add_stream(codec, rate=RATE, options=options or {})
+            video.width, video.height, video.pix_fmt = *size, pix_fmt
+            video.time_base = video.codec_context.time_base = time_base
+            if aspect:
+                video.codec_context.sample_aspect_ratio = aspect
+            if color:
+                context = video.codec_context
+                context.color_range, context.colorspace, context.color_primaries, context.color_trc = color
+            audio = None
+            if sound:
+                audio = container.add_stream(sound, rate=sound_rate, layout="stereo")
+                audio.metadata["language"] = "fra"
+            container.metadata.update(metadata or {})
+            for number in range(frames):
+                frame = av.VideoFrame.from_ndarray(picture(*size, number), format="rgb24")
+                frame = frame.reformat(format=pix_fmt)
+                frame.pts = pts[number] if pts else number * round(1 / (RATE * time_base))
+                frame.time_base = time_base
+                container.mux(video.encode(frame))
+            container.mux(video.encode())
+            if audio:
+                length = round(sound_rate * frames / RATE)
+                wave = np.sin(np.arange(length) * 0.05)[None].repeat(2, 0).astype(np.float32)
+                tone = av.AudioFrame.from_ndarray(wave, format="fltp", layout="stereo")
+                tone.sample_rate, tone.pts = sound_rate, 0
+                container.mux(audio.encode(tone))
+                container.mux(audio.encode())
+        return path
+
+    return make
+
+
+@pytest.fixture
+def upscale() -> Callable[..., Result]:
+    """Run the command as a user does; its answer carries the exit code, stdout and stderr."""
+
+    def run(*arguments: object) -> Result:
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments], prog_name="upscale")
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return run

@@ -1,0 +1,214 @@
+"""The order, the distribution, the networks and their files."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+from upscale.errors import UpscaleError
+from upscale.models import weights
+from upscale.models.catalog import find_stage, stages_for
+from upscale.models.chroma import ChromaConfig, ChromaNet
+from upscale.models.layers import upsampling_kernel
+from upscale.models.luma import LumaConfig, LumaPixelCNN
+from upscale.models.mixture import Mixture
+from upscale.models.order import cell_order, raster_index
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_the_order_visits_every_pixel_of_a_cell_once(scale: int) -> None:
+    assert sorted(raster_index(scale)) == list(range(scale**2))
+
+
+def test_the_order_of_x4_is_the_one_drawn() -> None:
+    drawn = [[0, 4, 2, 4], [4, 3, 4, 3], [2, 4, 1, 4], [4, 3, 4, 3]]
+    for number, step in enumerate(cell_order(4)):
+        assert all(drawn[y][x] == number for y, x in step)
+
+
+@pytest.mark.parametrize("scale", [0, 1, 3, 6])
+def test_the_order_wants_a_power_of_two(scale: int) -> None:
+    with pytest.raises(ValueError, match="2, 4, 8"):
+        cell_order(scale)
+
+
+@pytest.fixture
+def mixture() -> Mixture:
+    """One pixel, three components of different widths."""
+
+    def shaped(*values: float) -> torch.Tensor:
+        return torch.tensor(values).view(1, 3, 1, 1, 1)
+
+    return Mixture(shaped(0.3, 1.0, -0.5), shaped(-0.2, 0.05, 0.3), shaped(-3.0, -4.0, -2.5))
+
+
+def spread(mixture: Mixture, count: int) -> Mixture:
+    """The same pixel ``count`` times over, in a row."""
+    parts = (mixture.logits, mixture.means, mixture.log_scales)
+    return Mixture(*(part.expand(1, 3, 1, 1, count) for part in parts))
+
+
+def test_the_density_integrates_to_one(mixture: Mixture) -> None:
+    values = torch.linspace(-3, 3, 60_001)
+    density = spread(mixture, len(values)).log_density(values.view(1, 1, 1, -1)).exp()
+    assert float(torch.trapezoid(density.flatten(), values)) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_masses_of_all_levels_sum_to_one(mixture: Mixture) -> None:
+    levels = torch.arange(-1000, 1001) / 255
+    mass = spread(mixture, len(levels)).log_mass(levels.view(1, 1, 1, -1)).exp()
+    assert float(mass.sum()) == pytest.approx(1, abs=1e-3)
+
+
+def test_samples_follow_the_distribution(mixture: Mixture) -> None:
+    uniform = (torch.arange(100_000) + 0.5) / 100_000  # every quantile once
+    samples = spread(mixture, len(uniform)).sample(uniform.view(1, 1, 1, -1), 1.0).flatten()
+    for threshold in (-0.25, -0.1, 0.0, 0.05, 0.1, 0.4):
+        z = (threshold - mixture.means) * (-mixture.log_scales).exp()
+        expected = float((mixture.logits.softmax(1) * z.sigmoid()).sum())
+        assert float((samples < threshold).float().mean()) == pytest.approx(expected, abs=2e-3)
+
+
+def test_temperature_narrows_a_sample_down_to_the_mean(mixture: Mixture) -> None:
+    uniform = (torch.arange(10_000) + 0.5) / 10_000
+    many = spread(mixture, len(uniform))
+    widths = [float(many.sample(uniform.view(1, 1, 1, -1), t).std()) for t in (1.0, 0.7, 0.3, 0.0)]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[-1] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_certain_component_gives_no_nan() -> None:
+    logits = torch.tensor([-200.0, 200.0]).view(1, 2, 1, 1, 1)
+    certain = Mixture(logits, torch.zeros_like(logits), torch.full_like(logits, -4.0))
+    for uniform in (1e-7, 0.5, 1 - 1e-7):
+        assert torch.isfinite(certain.sample(torch.full((1, 1, 1, 1), uniform), 0.3)).all()
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_the_base_is_bicubic(scale: int) -> None:
+    low = torch.rand(1, 1, 9, 11)
+    cells = F.conv2d(F.pad(low, (2, 2, 2, 2), mode="replicate"), upsampling_kernel(scale))
+    expected = F.interpolate(low, scale_factor=scale, mode="bicubic", align_corners=False)
+    torch.testing.assert_close(F.pixel_shuffle(cells, scale), expected)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_cells_and_pictures_are_the_same_pixels(scale: int) -> None:
+    network = LumaPixelCNN(LumaConfig(scale, channels=4, blocks=1))
+    picture = torch.rand(2, 1, 4 * scale, 6 * scale)
+    cells = network.to_cells(picture)
+    torch.testing.assert_close(network.to_picture(cells), picture)
+    for channel, (y, x) in enumerate(position for step in network.steps for position in step):
+        torch.testing.assert_close(cells[:, channel], picture[:, 0, y::scale, x::scale])
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_no_step_knows_the_pixels_that_come_after_it(scale: int) -> None:
+    network = LumaPixelCNN(LumaConfig(scale, channels=8, blocks=1)).eval()
+    _, features = network.condition(torch.rand(1, 1, 6, 6))
+    residuals = torch.randn(1, scale**2, 6, 6) * 0.1
+    for part, before in network.mixtures(features, residuals):
+        changed = residuals.clone()
+        changed[:, part.start :] += 1
+        after = next(m for p, m in network.mixtures(features, changed) if p == part)
+        torch.testing.assert_close(after.means, before.means)
+        torch.testing.assert_close(after.logits, before.logits)
+
+
+def test_every_step_knows_the_pixels_that_came_before_it() -> None:
+    network = LumaPixelCNN(LumaConfig(4, channels=8, blocks=1)).eval()
+    _, features = network.condition(torch.rand(1, 1, 6, 6))
+    residuals = torch.randn(1, 16, 6, 6) * 0.1
+    plain = list(network.mixtures(features, residuals))
+    shifted = list(network.mixtures(features, residuals + 0.1))
+    for (_, before), (_, after) in zip(plain[1:], shifted[1:], strict=True):
+        assert not torch.allclose(before.means, after.means)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_nothing_beyond_the_receptive_field_matters(scale: int) -> None:
+    network = LumaPixelCNN(LumaConfig(scale, channels=4, blocks=2)).eval()
+    reach = network.receptive_field
+    low = torch.rand(1, 1, 1, 2 * reach + 3)
+    changed = low.clone()
+    changed[..., -1] += 1
+    centre = slice(0, reach + 1)  # farther than the reach from the pixel that changed
+    for before, after in zip(_answer(network, low), _answer(network, changed), strict=True):
+        torch.testing.assert_close(before[..., centre], after[..., centre])
+        assert not torch.allclose(before, after)
+
+
+def _answer(network: LumaPixelCNN, low: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    mean, features = network.condition(low)
+    residuals = torch.zeros_like(mean)
+    means = [mixture.mean() for _, mixture in network.mixtures(features, residuals)]
+    return mean, torch.cat(means, 1)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [LumaPixelCNN(LumaConfig(2, channels=4, blocks=1)), ChromaNet(ChromaConfig(4, channels=4))],
+    ids=["luma", "chroma"],
+)
+def test_weights_come_back_as_they_went(network: weights.Network, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    weights.save(path, network, {"steps": 3})
+    again = weights.load(path)
+    assert again.config == network.config
+    assert weights.describe(path).training == {"steps": 3}
+    for key, value in network.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[key], value)
+
+
+def damaged_files(tmp_path: Path) -> dict[str, Path]:
+    good = tmp_path / "good.safetensors"
+    weights.save(good, ChromaNet(ChromaConfig(2, channels=4)), {})
+    content = good.read_bytes()
+    paths = {
+        name: tmp_path / f"{name}.safetensors" for name in ("short", "text", "foreign", "unknown", "misfit")
+    }
+    paths["short"].write_bytes(content[: len(content) // 2])
+    paths["text"].write_text("not weights at all")
+    save_file({"x": torch.zeros(3)}, paths["foreign"])
+    marks = {"format": weights.FORMAT, "training": "{}"}
+    save_file({"x": torch.zeros(3)}, paths["unknown"], {**marks, "kind": "gan", "config": '{"scale": 2}'})
+    config = json.dumps({"scale": 2})
+    save_file({"x": torch.zeros(3)}, paths["misfit"], {**marks, "kind": "luma", "config": config})
+    return paths | {"missing": tmp_path / "missing.safetensors"}
+
+
+@pytest.mark.parametrize("name", ["short", "text", "foreign", "unknown", "misfit", "missing"])
+def test_bad_weights_are_a_clear_error(name: str, tmp_path: Path) -> None:
+    path = damaged_files(tmp_path)[name]
+    with pytest.raises(UpscaleError, match=name):
+        weights.load(path)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_shipped_weights_load_and_say_what_they_are(scale: int) -> None:
+    stage = find_stage(scale)
+    for described in (stage.luma, stage.chroma):
+        network = weights.load(described.path)
+        assert (network.scale, network.frames) == (scale, 1)
+        assert described.path.with_suffix(".md").exists()
+
+
+@pytest.mark.parametrize(
+    ("scale", "stages"), [(1.01, [2]), (2, [2]), (2.1, [4]), (4, [4]), (4.5, [4, 2]), (8, [4, 2])]
+)
+def test_other_scales_run_the_next_larger(scale: float, stages: list[int]) -> None:
+    assert stages_for(scale) == stages
+
+
+def test_a_narrow_mixture_beats_a_wide_one_where_it_is_right() -> None:
+    value = torch.full((1, 1, 1, 1), 0.1)
+    logits = torch.zeros(1, 1, 1, 1, 1)
+    bits = [
+        -float(Mixture(logits, logits + 0.1, logits + scale).log_mass(value)) / math.log(2)
+        for scale in (-6.0, -3.0)
+    ]
+    assert bits[0] < 1 < 4 < bits[1]

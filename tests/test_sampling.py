@@ -1,0 +1,237 @@
+"""Noise, tiles, siting, and the samplers that use them."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from upscale.errors import UsageError
+from upscale.models.luma import LumaConfig, LumaPixelCNN
+from upscale.sampling.chroma import luma_at_chroma, resite, siting_shift
+from upscale.sampling.multiscale import mean_luma, sample_luma
+from upscale.sampling.noise import uniform_noise
+from upscale.sampling.options import SampleOptions
+from upscale.sampling.tiles import run_tiled, spans
+from upscale.sampling.upscaler import Upscaler, choose_device, choose_precision
+
+
+def test_noise_belongs_to_a_place() -> None:
+    large = uniform_noise(7, 40, 60)
+    torch.testing.assert_close(uniform_noise(7, 25, 33), large[..., :25, :33], rtol=0, atol=0)
+
+
+def test_noise_is_the_same_on_every_machine() -> None:
+    expected = [[0.45853439, 0.30356804, 0.72946250], [0.21369353, 0.07515118, 0.28593680]]
+    assert uniform_noise(1, 2, 3)[0, 0].numpy() == pytest.approx(np.array(expected), abs=1e-7)
+
+
+def test_noise_differs_by_seed_and_stream_and_is_uniform() -> None:
+    first, other, third = (uniform_noise(*a) for a in ((0, 64, 512), (1, 64, 512), (0, 64, 512, 1)))
+    assert not torch.equal(first, other)
+    assert not torch.equal(first, third)
+    assert 0 < first.min() < first.max() < 1
+    assert torch.histc(first, 16, 0, 1) / first.numel() == pytest.approx(np.full(16, 1 / 16), abs=0.006)
+    rows = first[0, 0]
+    assert float(torch.corrcoef(rows)[0, 1:].abs().max()) < 0.2
+
+
+@given(length=st.integers(1, 200), tile=st.integers(0, 70), halo=st.integers(0, 20))
+def test_tiles_cover_every_pixel_once_with_its_halo(length: int, tile: int, halo: int) -> None:
+    window, tiles = spans(length, tile, halo)
+    assert [t for span in tiles for t in range(span.start, span.stop)] == list(range(length))
+    for span in tiles:
+        assert 0 <= span.window <= max(span.start - halo, 0)
+        assert min(span.stop + halo, length) <= span.window + window <= length
+
+
+@settings(deadline=None)
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    tile=st.integers(0, 16),
+    batch=st.integers(1, 5),
+    scale=st.sampled_from([1, 2, 4]),
+)
+def test_split_and_put_together_is_the_whole(
+    height: int, width: int, tile: int, batch: int, scale: int
+) -> None:
+    low = torch.rand(1, 1, height, width)
+    high = torch.rand(1, 1, height * scale, width * scale)
+
+    def network(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        enlarged = F.interpolate(a, scale_factor=scale, mode="nearest")
+        blurred = F.avg_pool2d(b, 2 * scale + 1, 1, scale)  # reaches one input pixel
+        return torch.cat([enlarged, blurred], 1)
+
+    tiled = run_tiled(network, [(low, 1), (high, scale)], scale, tile, 1, batch)
+    torch.testing.assert_close(tiled, network(low, high))
+
+
+@pytest.fixture(scope="module")
+def network() -> LumaPixelCNN:
+    torch.manual_seed(1)
+    return LumaPixelCNN(LumaConfig(4, channels=8, blocks=2)).eval()
+
+
+def test_the_sample_is_what_the_likelihood_is_about(network: LumaPixelCNN) -> None:
+    """The sampler, run step by step, draws each pixel from the mixture that training scores it with."""
+    low, uniform = torch.rand(1, 1, 8, 8), uniform_noise(0, 32, 32)
+    with torch.inference_mode():
+        picture = sample_luma(network, low, uniform, 0.8)
+        mean, features = network.condition(low)
+        residuals = network.to_cells(picture) - mean
+        for part, mixture in network.mixtures(features, residuals):
+            drawn = mixture.sample(network.to_cells(uniform)[:, part], 0.8)
+            torch.testing.assert_close(drawn, residuals[:, part], atol=1e-5, rtol=0)
+
+
+def test_batch_one_equals_batch_eight(network: LumaPixelCNN) -> None:
+    low, uniform = torch.rand(8, 1, 8, 8), uniform_noise(0, 32, 32)
+    with torch.inference_mode():
+        together = sample_luma(network, low, uniform, 0.7)
+        alone = torch.cat([sample_luma(network, one[None], uniform, 0.7) for one in low])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+
+
+def test_a_temperature_wants_noise(network: LumaPixelCNN) -> None:
+    with pytest.raises(ValueError, match="uniform numbers"):
+        sample_luma(network, torch.rand(1, 1, 4, 4), None, 0.5)
+
+
+def test_the_mean_is_one_answer(network: LumaPixelCNN) -> None:
+    low = torch.rand(1, 1, 4, 4)
+    assert mean_luma(network, low).shape == (1, 1, 16, 16)
+    torch.testing.assert_close(mean_luma(network, low), mean_luma(network, low))
+
+
+def planes_420(height: int = 60, width: int = 84) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(3)
+    smooth = F.interpolate(
+        torch.from_numpy(random.random((1, 3, height // 4, width // 4), np.float32)),
+        size=(height, width),
+        mode="bicubic",
+    )
+    return smooth[0, :1].numpy(), F.avg_pool2d(smooth[:, 1:], 2)[0].numpy()
+
+
+def upscaler(planes: tuple[np.ndarray, ...], scale: float = 4, **options: object) -> Upscaler:
+    height, width = planes[0].shape[1:]
+    target = (round(height * scale / 2) * 2, round(width * scale / 2) * 2)
+    subsampling = None
+    if len(planes) == 2:
+        subsampling = (-(-width // planes[1].shape[2]), -(-height // planes[1].shape[1]))
+    return Upscaler((height, width), target, subsampling, True, SampleOptions(**options))
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_tiled_equals_whole(scale: int) -> None:
+    planes = planes_420(120, 132)
+    whole = upscaler(planes, scale, tile=10_000)(planes)
+    for tile, batch in ((64, 1), (23, 3)):
+        tiled = upscaler(planes, scale, tile=tile, batch=batch)(planes)
+        for a, b in zip(whole, tiled, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-4, rtol=0)
+
+
+def test_one_thread_equals_two() -> None:
+    planes = planes_420()
+    threads = torch.get_num_threads()
+    try:
+        answers = []
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            answers.append(upscaler(planes, temperature=0.7)(planes))
+    finally:
+        torch.set_num_threads(threads)
+    for a, b in zip(*answers, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4, rtol=0)
+
+
+def test_the_same_seed_is_the_same_picture_and_another_is_not() -> None:
+    planes = planes_420()
+    first, again, other = (upscaler(planes, seed=seed, temperature=1.0)(planes) for seed in (5, 5, 6))
+    np.testing.assert_array_equal(first[0], again[0])
+    assert np.abs(first[0] - other[0]).max() > 0.005
+
+
+def test_a_still_picture_stays_still() -> None:
+    planes = planes_420()
+    shared = upscaler(planes, temperature=1.0)
+    np.testing.assert_array_equal(shared(planes)[0], shared(planes)[0])
+
+
+def test_temperature_moves_away_from_the_mean_step_by_step() -> None:
+    planes = planes_420()
+    faithful = upscaler(planes, temperature=0.0)(planes)[0]
+    distances = [
+        float(np.square(upscaler(planes, temperature=t)(planes)[0] - faithful).mean())
+        for t in (0, 0.3, 0.7, 1)
+    ]
+    assert all(a < b for a, b in pairwise(distances))
+
+
+@pytest.mark.parametrize("scale", [1.5, 2, 3, 4, 6, 8])
+def test_any_scale_keeps_the_picture_in_its_place(scale: float) -> None:
+    """Made small again, it is the picture it came from; a pixel's shift would show."""
+    ramp = torch.linspace(0, 6, 84).sin() * torch.linspace(0, 5, 60).cos()[:, None] * 0.4 + 0.5
+    planes = (ramp[None].numpy(),)
+    large = upscaler(planes, scale, temperature=0.0)(planes)[0]
+    back = F.interpolate(torch.from_numpy(large)[None], size=(60, 84), mode="area")[0].numpy()
+    error = np.abs(back - planes[0])[:, 4:-4, 4:-4].mean()
+    assert error < 0.005
+    assert np.abs(np.roll(back, 1, 2) - planes[0])[:, 4:-4, 4:-4].mean() > 2 * error
+
+
+@pytest.mark.parametrize("layout", [(1, 1), (2, 1), (2, 2), (4, 1), (1, 2)])
+@pytest.mark.parametrize("size", [(16, 16), (33, 47)])
+def test_every_chroma_layout_and_odd_sizes(layout: tuple[int, int], size: tuple[int, int]) -> None:
+    across, down = layout
+    height, width = size
+    luma = np.full((1, height, width), 0.5, np.float32)
+    chroma = np.full((2, -(-height // down), -(-width // across)), 0.25, np.float32)
+    target = (height * 2, width * 2)
+    large = Upscaler(size, target, layout, True, SampleOptions(temperature=0.0))((luma, chroma))
+    assert large[0].shape == (1, *target)
+    assert large[1].shape == (2, -(-target[0] // down), -(-target[1] // across))
+    assert large[1] == pytest.approx(0.25, abs=0.02)
+
+
+@pytest.mark.parametrize("left", [True, False])
+@pytest.mark.parametrize("scale", [2.0, 4.0])
+def test_chroma_stays_where_luma_is(scale: float, left: bool) -> None:
+    """A ramp that is sampled at its own siting, moved, and scaled is the same ramp on the finer grid."""
+    positions = 2 * torch.arange(64.0) + (0.5 if left else 1.0)  # in luma pixels
+    moved = resite(positions.view(1, 1, 1, -1), siting_shift(scale, 2, left))
+    fine = F.interpolate(moved, scale_factor=(1, scale), mode="bilinear").flatten()
+    expected = (2 * torch.arange(64 * scale) + 0.5) / scale
+    inside = slice(int(8 * scale), int(-8 * scale))
+    torch.testing.assert_close(fine[inside], expected[inside], atol=1e-3, rtol=0)
+
+
+def test_full_resolution_chroma_has_no_siting() -> None:
+    assert siting_shift(4, 1, left=True) == 0
+
+
+@pytest.mark.parametrize("across", [1, 2, 4])
+def test_the_guide_lies_where_chroma_lies(across: int) -> None:
+    ramp = torch.arange(40.0).view(1, 1, 1, -1).expand(1, 1, 8, -1)
+    guide = luma_at_chroma(ramp, (across, 2), (4, 40 // across))
+    assert guide.shape == (1, 1, 4, 40 // across)
+    torch.testing.assert_close(guide[0, 0, 0, 2:-2], ramp[0, 0, 0, ::across][2:-2])
+
+
+def test_unknown_devices_are_refused_by_name() -> None:
+    with pytest.raises(UsageError, match=r"'tpu'.*there is cpu"):
+        choose_device("tpu")
+    assert choose_precision("auto", torch.device("cpu")) == "float32"
+    assert choose_precision("auto", torch.device("cuda")) == "float16"
+
+
+def test_half_precision_is_close_to_float32() -> None:
+    planes = planes_420()
+    exact, half = (upscaler(planes, temperature=0.0, precision=p)(planes) for p in ("float32", "bfloat16"))
+    assert np.abs(exact[0] - half[0]).mean() < 0.01

@@ -1,0 +1,131 @@
+"""Quality on a folder of pictures: our models against bicubic and Lanczos, in the same run."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from upscale.lab.dataset import downsample
+from upscale.lab.metrics import psnr, ssim
+from upscale.lab.perceptual import Distance, distances
+from upscale.media.picture import find_pictures, lanczos, read_picture, to_rgb
+from upscale.models.luma import LumaPixelCNN
+from upscale.sampling.options import SampleOptions
+from upscale.sampling.upscaler import Upscaler
+
+TEMPERATURES = (0.0, 0.3, 0.5, 0.7, 1.0)
+
+
+@dataclass(slots=True)
+class Table:
+    """Rows of means over the pictures: method -> measure -> value."""
+
+    scale: int
+    pictures: int = 0
+    rows: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def measures(self) -> list[str]:
+        """All the measures that any row has, in the order in which they came."""
+        return list(dict.fromkeys(measure for row in self.rows.values() for measure in row))
+
+
+def evaluate(
+    folder: Path, scale: int, temperatures: tuple[float, ...], perceptual: bool, sample: SampleOptions
+) -> Iterator[Table]:
+    """Measure every picture of ``folder`` on the clean track; yields the table so far after each.
+
+    PSNR and SSIM are of luma, rounded to 8 bit; bits per pixel are what the PixelCNN would need to code the
+    true luma given the small picture; the perceptual distances see RGB. Raises UpscaleError where the
+    folder holds no pictures, or the extra for the distances is missing.
+    """
+    measures = distances() if perceptual else {}
+    sums: dict[str, dict[str, float]] = {}
+    table = Table(scale)
+    for path in find_pictures(folder):
+        high = _cropped(torch.from_numpy(read_picture(path)), scale)
+        low = downsample(high[None], scale)[0]
+        for name, answer in _answers(low, high, scale, temperatures, sample):
+            row = sums.setdefault(name, {})
+            for measure, value in _measured(answer, high, measures).items():
+                row[measure] = row.get(measure, 0.0) + value
+        likelihood = sums.setdefault("temperature 1", {})
+        likelihood["bits/px"] = likelihood.get("bits/px", 0.0) + bits_per_pixel(low, high, scale, sample)
+        table.pictures += 1
+        table.rows = {
+            name: {measure: total / table.pictures for measure, total in row.items()}
+            for name, row in sums.items()
+        }
+        yield table
+
+
+def bits_per_pixel(low: Tensor, high: Tensor, scale: int, sample: SampleOptions) -> float:
+    """-log2 p(high luma | low luma) by the PixelCNN, over the number of output pixels; [3, H, W] each."""
+    upscaler = Upscaler.for_pictures(low.shape[1:], scale, sample)
+    network = upscaler.stages[0][0]
+    assert isinstance(network, LumaPixelCNN)
+    with torch.inference_mode():
+        small, large = low[None, :1].to(upscaler.device), high[None, :1].to(upscaler.device)
+        mean, features = network.condition(small)
+        residuals = network.to_cells(large) - mean
+        nats = sum(
+            float(mixture.log_mass(residuals[:, part]).sum())
+            for part, mixture in network.mixtures(features, residuals)
+        )
+    return -nats / math.log(2) / large.numel()
+
+
+def _answers(
+    low: Tensor, high: Tensor, scale: int, temperatures: tuple[float, ...], sample: SampleOptions
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    size = tuple(high.shape[1:])
+    bicubic = F.interpolate(low[None], size=size, mode="bicubic", align_corners=False)[0]
+    yield "bicubic", bicubic.numpy()
+    yield "Lanczos", np.stack([lanczos(plane, (size[0], size[1])) for plane in low.numpy()])
+    variants = {"mean": ("mean", 0.0)} | {f"temperature {t:g}": ("pixelcnn", t) for t in temperatures}
+    for name, (model, temperature) in variants.items():
+        chosen = SampleOptions(
+            model, temperature, sample.seed, sample.device, sample.precision, sample.tile
+        )
+        upscaler = Upscaler.for_pictures(low.shape[1:], scale, chosen)
+        yield name, np.concatenate(upscaler((low[:1].numpy(), low[1:].numpy())))
+
+
+def _measured(answer: NDArray[np.float32], high: Tensor, measures: dict[str, Distance]) -> dict[str, float]:
+    rounded = (np.round(answer.clip(0, 1) * 255) / 255).astype(np.float32)
+    luma, truth = torch.from_numpy(rounded)[None, :1], high[None, :1]
+    values = {"PSNR-Y": psnr(luma, truth), "SSIM": ssim(luma, truth)}
+    if measures:
+        pictures = to_rgb(rounded), to_rgb(high.numpy())
+        values |= {name: measure(*pictures) for name, measure in measures.items()}
+    return values
+
+
+def _cropped(picture: Tensor, scale: int) -> Tensor:
+    """[C, H, W] without the rows and columns that the scale does not divide."""
+    _, height, width = picture.shape
+    return picture[:, : height // scale * scale, : width // scale * scale]
+
+
+def markdown(table: Table) -> str:
+    """The table as a model card has it."""
+    lines = [
+        f"| x{table.scale}, {table.pictures} pictures | " + " | ".join(table.measures) + " |",
+        "| --- |" + " --- |" * len(table.measures),
+    ]
+    for name, row in table.rows.items():
+        cells = (
+            f"{row[measure]:{DIGITS[measure]}}" if measure in row else "" for measure in table.measures
+        )
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+DIGITS = {"PSNR-Y": ".2f", "SSIM": ".4f", "ST-LPIPS": ".3f", "SSIMULACRA2": ".1f", "bits/px": ".3f"}
+"""How each measure is written in a table."""
