@@ -75,12 +75,13 @@ def output_size(info: VideoInfo, scale: float, height: int | None = None) -> tup
 
     Raises UsageError where that is not larger than the source, or more than 8 times as large.
     """
-    factor = Fraction(height, info.height) if height is not None else Fraction(scale)
-    if not 1 < factor <= LARGEST_SCALE:
+    wanted = height / info.height if height is not None else scale
+    if not 1 < wanted <= LARGEST_SCALE:  # false for a NaN too
         given = f"a height of {height}" if height is not None else f"a scale of {scale:g}"
         raise UsageError(
             f"{given} is out of range for {info.width}x{info.height}: enlarge up to {LARGEST_SCALE} times"
         )
+    factor = Fraction(height, info.height) if height is not None else Fraction(scale)
     across, down = info.pixels.subsampling or (1, 1)
 
     def scaled(length: int, step: int) -> int:

@@ -20,10 +20,10 @@ GAP = 4
 class Crop:
     """A rectangle, as fractions of the picture's width and height."""
 
-    x: float = 0.0
-    y: float = 0.0
-    width: float = 1.0
-    height: float = 1.0
+    x: float
+    y: float
+    width: float
+    height: float
 
     @classmethod
     def parse(cls, text: str) -> "Crop":

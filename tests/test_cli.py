@@ -1,0 +1,306 @@
+"""What a person meets: options, messages, exit codes, and a film from end to end."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import click
+import numpy as np
+import pytest
+from click.testing import Result
+from conftest import look
+
+from upscale import cli
+from upscale.lab.cli import main as lab
+
+MakeClip = Callable[..., Path]
+Run = Callable[..., Result]
+FAST = ("--preset", "ultrafast", "-q")
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_film_comes_out_larger_with_everything_else_as_it_was(
+    scale: int, make_clip: MakeClip, upscale: Run, tmp_path: Path
+) -> None:
+    source = make_clip(
+        sound="aac", pts=[0, 1, 5, 6, 20, 21], metadata={"title": "Film"}, aspect=Fraction(16, 15)
+    )
+    target = tmp_path / "out.mp4"
+    result = upscale(source, target, "--scale", scale, *FAST)
+    assert result.exit_code == 0, result.output
+    before, after = look(source), look(target)
+    assert (after.context.width, after.context.height) == (64 * scale, 48 * scale)
+    assert after.pts == before.pts
+    assert after.sound == before.sound
+    assert after.aspect == before.aspect
+    assert after.metadata["title"] == "Film"
+    for one, other in zip(before.frames, after.frames, strict=True):
+        small = other.reformat(64, 48, "yuv420p", interpolation="AREA")
+        assert np.abs(small.to_ndarray().astype(int) - one.to_ndarray()).mean() < 4
+
+
+def test_the_same_command_twice_makes_the_same_film(
+    make_clip: MakeClip, upscale: Run, tmp_path: Path
+) -> None:
+    source = make_clip()
+    films = []
+    for name in ("one.mp4", "two.mp4"):
+        assert upscale(source, tmp_path / name, "-s", 2, "-t", 1, *FAST).exit_code == 0
+        films.append([frame.to_ndarray() for frame in look(tmp_path / name).frames])
+    np.testing.assert_array_equal(*films)
+
+
+def test_grey_ten_bit_and_full_range_films(make_clip: MakeClip, upscale: Run, tmp_path: Path) -> None:
+    for pix_fmt, codec in (
+        ("gray", "ffv1"),
+        ("yuv420p10le", "ffv1"),
+        ("yuvj422p", "mjpeg"),
+        ("rgb24", "png"),
+    ):
+        source = make_clip(
+            f"{pix_fmt}.{'mov' if codec == 'png' else 'mkv'}", pix_fmt=pix_fmt, codec=codec, frames=2
+        )
+        target = tmp_path / f"{pix_fmt}-out.mkv"
+        assert upscale(source, target, "-s", 2, *FAST).exit_code == 0
+        assert len(look(target).frames) == 2
+    assert look(tmp_path / "yuv420p10le-out.mkv").context.pix_fmt == "yuv420p10le"
+    assert look(tmp_path / "yuvj422p-out.mkv").context.color_range == 2
+
+
+def test_a_height_instead_of_a_scale(make_clip: MakeClip, upscale: Run, tmp_path: Path) -> None:
+    assert upscale(make_clip(), tmp_path / "out.mp4", "--height", 90, *FAST).exit_code == 0
+    context = look(tmp_path / "out.mp4").context
+    assert (context.width, context.height) == (120, 90)
+
+
+def test_the_encoder_is_the_users_choice(make_clip: MakeClip, upscale: Run, tmp_path: Path) -> None:
+    target = tmp_path / "out.mkv"
+    result = upscale(make_clip(), target, "-s", 2, "--codec", "ffv1", "--pix-fmt", "yuv444p10le", "-q")
+    assert result.exit_code == 0, result.output
+    assert look(target).context.codec.name == "ffv1"
+    assert look(target).context.pix_fmt == "yuv444p10le"
+
+
+def test_the_summary_is_json_on_stdout_and_nothing_else(
+    make_clip: MakeClip, upscale: Run, tmp_path: Path
+) -> None:
+    result = upscale(
+        make_clip(), tmp_path / "out.mp4", "-s", 2, "--json", "--seed", 3, "--progress", "json"
+    )
+    summary = json.loads(result.stdout)
+    assert summary["frames"] == 6
+    assert summary["lost_frames"] == 0
+    assert summary["output_size"] == [128, 96]
+    assert summary["seed"] == 3
+    reports = [json.loads(line) for line in result.stderr.splitlines() if line.startswith("{")]
+    assert [report["frames"] for report in reports] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_dry_run_writes_nothing(make_clip: MakeClip, upscale: Run, tmp_path: Path) -> None:
+    result = upscale(make_clip(), tmp_path / "out.mp4", "--dry-run")
+    assert result.exit_code == 0
+    assert "64x48 -> 256x192, 6 frames" in result.stderr
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_models_are_listed(upscale: Run) -> None:
+    result = upscale("--list-models")
+    assert result.exit_code == 0
+    for name in ("pixelcnn (default)", "mean", "luma-x2", "luma-x4", "chroma-x2", "chroma-x4"):
+        assert name in result.stdout
+
+
+def bad_inputs(make_clip: MakeClip, folder: Path) -> dict[str, tuple[tuple[object, ...], int, str]]:
+    """Name -> arguments, exit code, and what the message has to say."""
+    good, out = make_clip(), folder / "out.mp4"
+    text = folder / "text.mp4"
+    text.write_text("this is not a film")
+    empty = folder / "empty.mp4"
+    empty.touch()
+    sound = folder / "sound.mp4"
+    with av.open(str(sound), "w") as container:
+        audio = container.add_stream("aac", rate=44100, layout="mono")
+        tone = av.AudioFrame.from_ndarray(np.zeros((1, 44100), np.float32), format="fltp", layout="mono")
+        tone.sample_rate = 44100
+        container.mux(audio.encode(tone) + audio.encode())
+    existing = folder / "existing.mp4"
+    existing.write_bytes(b"earlier work")
+    return {
+        "missing": ((folder / "no.mp4", out), 1, "no such file"),
+        "text": ((text, out), 1, "cannot be read as a video"),
+        "empty": ((empty, out), 1, "cannot be read as a video"),
+        "sound only": ((sound, out), 1, "no video in it, only audio"),
+        "a folder": ((folder, out), 1, "is a folder"),
+        "existing": ((good, existing), 1, "use -y to overwrite"),
+        "itself": ((good, good, "-y"), 2, "is the source itself"),
+        "into a folder": ((good, folder), 2, "is a folder"),
+        "no such folder": ((good, folder / "no" / "out.mp4"), 2, "no such folder"),
+        "container": ((good, folder / "out.xyz"), 2, "no container is called"),
+        "codec": ((good, out, "--codec", "nope"), 2, "no encoder is called 'nope'"),
+        "misfit": ((good, folder / "out.webm"), 1, "libx264 cannot encode this"),
+        "pixel format": ((good, out, "--pix-fmt", "pal8"), 2, "cannot write pal8"),
+        "scale 0": ((good, out, "--scale", "0"), 2, "a scale of 0 is out of range"),
+        "scale 9": ((good, out, "--scale", "9"), 2, "a scale of 9 is out of range"),
+        "not a scale": ((good, out, "--scale", "nan"), 2, "scale"),
+        "height": ((good, out, "--height", "20"), 2, "a height of 20 is out of range"),
+        "model": ((good, out, "--model", "gan"), 2, "no model is called 'gan'"),
+        "device": ((good, out, "--device", "tpu"), 2, "no device 'tpu'"),
+        "time": ((good, out, "--start", "soon"), 2, "not a time"),
+        "after the end": ((good, out, "--start", "1:00"), 1, "no frame of it could be read"),
+        "temperature": ((good, out, "--temperature", "2"), 2, "--temperature"),
+        "contradiction": ((good, out, "-y", "-n"), 2, "contradict"),
+    }
+
+
+BAD = [
+    "missing",
+    "text",
+    "empty",
+    "sound only",
+    "a folder",
+    "existing",
+    "itself",
+    "into a folder",
+    "no such folder",
+    "container",
+    "codec",
+    "misfit",
+    "pixel format",
+    "scale 0",
+    "scale 9",
+    "not a scale",
+    "height",
+    "model",
+    "device",
+    "time",
+    "after the end",
+    "temperature",
+    "contradiction",
+]
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_clear_line(name: str, make_clip: MakeClip, upscale: Run, tmp_path: Path) -> None:
+    cases = bad_inputs(make_clip, tmp_path)
+    assert list(cases) == BAD
+    arguments, code, message = cases[name]
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    result = upscale(*arguments)
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    said = [line for line in result.stderr.splitlines() if line and not line.startswith(("Usage:", "Try "))]
+    assert len(said) == 1, said
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_unwritable_folder(make_clip: MakeClip, upscale: Run, tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o555)
+    result = upscale(make_clip(), locked / "out.mp4")
+    assert result.exit_code == 1
+    assert "cannot be written to" in result.stderr
+
+
+def test_debug_shows_the_traceback(upscale: Run, tmp_path: Path) -> None:
+    result = upscale(tmp_path / "no.mp4", tmp_path / "out.mp4", "--debug")
+    assert result.exit_code == 1
+    assert "Traceback" in result.stderr
+
+
+def test_existing_outputs_are_overwritten_or_skipped_on_demand(
+    make_clip: MakeClip, upscale: Run, tmp_path: Path
+) -> None:
+    target = tmp_path / "out.mp4"
+    target.write_bytes(b"earlier work")
+    assert upscale(make_clip(), target, "-n").exit_code == 0
+    assert target.read_bytes() == b"earlier work"
+    assert upscale(make_clip(), target, "-y", "-s", 2, *FAST).exit_code == 0
+    assert len(look(target).frames) == 6
+
+
+def test_half_a_file_gives_its_half_and_says_so(make_clip: MakeClip, upscale: Run, tmp_path: Path) -> None:
+    whole = make_clip("whole.avi", codec="mpeg4", frames=30, size=(160, 120))
+    half = tmp_path / "half.avi"
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    result = upscale(half, tmp_path / "out.mp4", "-s", 2, "--json", *FAST)
+    assert result.exit_code == 1
+    frames = len(look(tmp_path / "out.mp4").frames)
+    assert 0 < frames < 30
+    assert f"is damaged: {30 - frames} of 30 frames could not be read" in result.stderr
+    assert json.loads(result.stdout)["lost_frames"] == 30 - frames
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_leaves_nothing_half_done(
+    number: signal.Signals, code: int, make_clip: MakeClip, tmp_path: Path
+) -> None:
+    source, target = make_clip(frames=2000), tmp_path / "out" / "film.mp4"
+    target.parent.mkdir()
+    target.write_bytes(b"earlier work")
+    command = [sys.executable, "-c", "from upscale.cli import main; main(prog_name='upscale')"]
+    process = subprocess.Popen(
+        [*command, str(source), str(target), "-y", "--progress", "json"], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("{")  # the first frame is done
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in said
+    assert target.read_bytes() == b"earlier work"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_help_answers_without_loading_what_is_heavy() -> None:
+    """What makes --help quick, without a stopwatch."""
+    script = (
+        "import sys; from upscale.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('torch', 'av', 'numpy', 'rich') if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_readme_and_the_command_know_the_same_options() -> None:
+    readme = (ROOT / "README.md").read_text()
+    table = readme[readme.index("## Options") :]
+    documented = set(re.findall(r"`(--[a-z-]+)", table[: table.index("\n## ", 5)]))
+    real = {
+        option
+        for parameter in cli.main.params
+        if isinstance(parameter, click.Option)
+        for option in parameter.opts
+        if option.startswith("--")
+    }
+    assert documented == real
+
+
+def test_times_are_seconds_or_clocks() -> None:
+    convert = cli.Time().convert
+    assert convert("12.5", None, None) == Fraction(25, 2)
+    assert convert("1:02:03.5", None, None) == Fraction(7447, 2)
+
+
+def test_the_lab_compares_two_films(make_clip: MakeClip, upscale: Run, tmp_path: Path) -> None:
+    source, large, picture = make_clip(), tmp_path / "large.mp4", tmp_path / "compare.png"
+    assert upscale(source, large, "-s", 2, *FAST).exit_code == 0
+    arguments = ["compare", str(source), str(large), str(picture), "--at", "0.1", "--crop", "0:0:0.5:1"]
+    lab.main(arguments, standalone_mode=False)
+    with av.open(str(picture)) as container:
+        frame = next(container.decode(video=0))
+    assert (frame.width, frame.height) == (64 + 4 + 64, 96)
+    rgb = frame.to_ndarray(format="rgb24").astype(int)
+    assert np.abs(rgb[:, :64] - rgb[:, 68:]).mean() < 12
+    assert (rgb[:, 64:68] == 255).all()
