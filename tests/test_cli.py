@@ -202,13 +202,22 @@ def test_bad_input_is_one_clear_line(name: str, make_clip: MakeClip, upscale: Ru
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_an_unwritable_folder(make_clip: MakeClip, upscale: Run, tmp_path: Path) -> None:
-    locked = tmp_path / "locked"
-    locked.mkdir(mode=0o555)
-    result = upscale(make_clip(), locked / "out.mp4")
+def test_an_unwritable_folder(
+    make_clip: MakeClip, upscale: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Said by the system rather than by a mode, as root may write anywhere.
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    result = upscale(make_clip(), tmp_path / "out.mp4")
     assert result.exit_code == 1
     assert "cannot be written to" in result.stderr
+
+
+def test_a_disk_that_refuses(make_clip: MakeClip, upscale: Run) -> None:
+    """The system may refuse what it seemed to allow; /proc takes no files, not even root's."""
+    result = upscale(make_clip(), "/proc/out.mp4")
+    assert result.exit_code == 1
+    assert "/proc" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_debug_shows_the_traceback(upscale: Run, tmp_path: Path) -> None:

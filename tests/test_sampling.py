@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from upscale.errors import UsageError
 from upscale.models.luma import LumaConfig, LumaPixelCNN
 from upscale.sampling.chroma import luma_at_chroma, resite, siting_shift
-from upscale.sampling.multiscale import mean_luma, sample_luma
+from upscale.sampling.multiscale import SIGNAL, mean_luma, sample_luma
 from upscale.sampling.noise import uniform_noise
 from upscale.sampling.options import SampleOptions
 from upscale.sampling.tiles import run_tiled, spans
@@ -86,7 +86,21 @@ def test_the_sample_is_what_the_likelihood_is_about(network: LumaPixelCNN) -> No
         residuals = network.to_cells(picture) - mean
         for part, mixture in network.mixtures(features, residuals):
             drawn = mixture.sample(network.to_cells(uniform)[:, part], 0.8)
+            drawn = (mean[:, part] + drawn).clamp(*SIGNAL) - mean[:, part]
             torch.testing.assert_close(drawn, residuals[:, part], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_no_input_sends_the_sampler_out_of_range(scale: int) -> None:
+    """Each step reads the steps before it; pictures unlike any photo must not make that run away."""
+    checker = (np.indices((48, 64)).sum(0) % 2).astype(np.float32)
+    grain = np.random.default_rng(0).random((48, 64), np.float32)
+    for luma in (checker, grain, np.round(grain), grain * 0.25 + 0.4):
+        for temperature in (0.0, 0.5, 1.0):
+            planes = (luma[None],)
+            large = upscaler(planes, scale, temperature=temperature)(planes)[0]
+            assert np.isfinite(large).all()
+            assert SIGNAL[0] - 1e-5 <= large.min() <= large.max() <= SIGNAL[1] + 1e-5
 
 
 def test_batch_one_equals_batch_eight(network: LumaPixelCNN) -> None:

@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import (
@@ -18,9 +18,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
-
-if TYPE_CHECKING:
-    from upscale.lab.train import Progress as TrainingReport
 
 LOG_EVERY = 100
 """Training steps between two lines in a log."""
@@ -54,18 +51,19 @@ class TrainingProgress:
     ) -> None:
         self._bar.stop()
 
-    def update(self, report: "TrainingReport") -> None:
-        """Show what a step reports; the loss is the mean since the last line."""
-        self._sum += report.loss
+    def update(self, step: int, loss: float, seconds: float, scores: dict[str, float] | None) -> None:
+        """Show what a step reports; the loss is shown as its mean since the last line, scores are in dB."""
+        self._sum += loss
         self._count += 1
-        self._bar.update(self._task, completed=report.step, loss=self._sum / self._count)
-        scores = ", ".join(f"{name} {value:.3f} dB" for name, value in (report.validation or {}).items())
-        if scores or report.step % LOG_EVERY == 0:
-            if scores or not self._console.is_terminal:
-                loss = self._sum / self._count
-                line = f"step {report.step}/{self._steps}  loss {loss:.4f}  {report.seconds:.0f} s"
-                sys.stderr.write(f"{line}  {scores}".rstrip() + "\n")
-            self._sum, self._count = 0.0, 0
+        mean = self._sum / self._count
+        self._bar.update(self._task, completed=step, loss=mean)
+        if not scores and step % LOG_EVERY:
+            return
+        if scores or not self._console.is_terminal:
+            said = ", ".join(f"{name} {value:.3f} dB" for name, value in (scores or {}).items())
+            line = f"step {step}/{self._steps}  loss {mean:.4f}  {seconds:.0f} s  {said}"
+            self._console.print(line.rstrip(), soft_wrap=True, highlight=False)
+        self._sum, self._count = 0.0, 0
 
 
 class FilmProgress:

@@ -69,7 +69,7 @@ def train(
     checkpoint = checkpoint or output.with_suffix(".checkpoint")
     with TrainingProgress(chosen.steps) as progress:
         for report in training.train(chosen, pictures, validation, output, checkpoint):
-            progress.update(report)
+            progress.update(report.step, report.loss, report.seconds, report.validation)
 
 
 @main.command()

@@ -11,12 +11,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
-Planes = tuple[NDArray[np.float32], ...]
-"""Luma [1, H, W] in [0, 1] with 0 black and 1 white, and, unless grey, chroma [2, h, w] with 0.5 neutral.
-
-Codes beyond nominal black and white ("footroom" and "headroom" of limited range) lie a little outside
-[0, 1] and survive the round trip.
-"""
+from upscale.planes import Planes
 
 SUBSAMPLING = {"420": (2, 2), "422": (2, 1), "444": (1, 1), "440": (1, 2), "411": (4, 1), "410": (4, 4)}
 """Name of a chroma layout -> luma pixels per chroma pixel (horizontal, vertical)."""

@@ -16,7 +16,8 @@ from av.video.frame import VideoFrame
 
 from upscale.errors import UpscaleError
 from upscale.media.info import VideoInfo, describe_stream
-from upscale.media.pixels import Planes, to_planes
+from upscale.media.pixels import to_planes
+from upscale.planes import Planes
 
 INTERLEAVING = Fraction(1)
 """Seconds to read past the end of a part: sound may stand that far behind its picture in a file."""

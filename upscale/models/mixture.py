@@ -20,6 +20,15 @@ LOG_SCALE_START = -4.0
 LOG_SCALE_FLOOR = -6.5
 """Narrowest component: 0.0015, less than half an 8-bit level, as the training pictures are 8-bit."""
 
+LOG_SCALE_CEILING = 0.0
+"""Widest component: the whole luma range."""
+
+NEWTON_STEPS = 6
+"""Leave an error of 3e-6 of the luma range or less for 999 pixels in 1,000, and 1e-7 on average."""
+
+UNIFORM_EDGE = 1e-4
+"""Uniform numbers stay this far from 0 and 1: a logistic tail is cut at 9.2 scales."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
@@ -38,7 +47,7 @@ class Mixture:
         n, channels, h, w = output.shape
         parts = output.float().view(n, 3, components, channels // (3 * components), h, w)
         logits, means, log_scales = parts.unbind(1)
-        log_scales = (log_scales + LOG_SCALE_START).clamp(min=LOG_SCALE_FLOOR)
+        log_scales = (log_scales + LOG_SCALE_START).clamp(LOG_SCALE_FLOOR, LOG_SCALE_CEILING)
         return cls(logits, means * MEAN_UNIT, log_scales)
 
     def mean(self) -> Tensor:
@@ -46,28 +55,38 @@ class Mixture:
         return (self.logits.softmax(1) * self.means).sum(1)
 
     def sample(self, uniform: Tensor, temperature: float) -> Tensor:
-        """One draw per pixel, [N, P, H, W].
+        """One draw per pixel, [N, P, H, W]: the quantile of the mixture at ``uniform``.
 
-        ``uniform`` holds numbers in (0, 1), shaped [N or 1, P, H, W]. One number serves twice: where it
-        falls among the cumulated weights it names the component, and its place inside that interval is
-        again uniform, and goes through the inverse of the component's CDF. ``temperature`` in [0, 1]
-        divides the logits and multiplies the scales; at 0 the answer is the mean of the mixture.
+        ``uniform`` holds numbers in (0, 1), shaped [N or 1, P, H, W]. ``temperature`` in [0, 1] divides the
+        logits and multiplies the scales; at 0 the answer is the mean of the mixture.
+
+        To draw a component and then a value is to jump where the weights say so: rounding, or the grain of
+        the next frame, then turns a pixel over. The quantile moves as little as the parameters do. It lies
+        between the quantiles of the components, and Newton's method finds it on the scale of log odds, on
+        which one logistic is a straight line; a step that leaves the bracket is replaced by its middle.
         """
         if temperature == 0:
             return self.mean()
         weights = (self.logits / temperature).softmax(1)
-        mean, log_scale = self.means[:, 0], self.log_scales[:, 0]
-        below, width = torch.zeros_like(uniform), weights[:, 0]
-        edge = width
-        for k in range(1, weights.shape[1]):
-            chosen = uniform >= edge
-            mean = torch.where(chosen, self.means[:, k], mean)
-            log_scale = torch.where(chosen, self.log_scales[:, k], log_scale)
-            below = torch.where(chosen, edge, below)
-            width = torch.where(chosen, weights[:, k], width)
-            edge = edge + weights[:, k]
-        within = ((uniform - below) / width.clamp(min=1e-6)).clamp(UNIFORM_EDGE, 1 - UNIFORM_EDGE)
-        return mean + temperature * log_scale.exp() * torch.logit(within)
+        scales = temperature * self.log_scales.exp()
+        uniform = uniform.clamp(UNIFORM_EDGE, 1 - UNIFORM_EDGE)
+        odds = torch.logit(uniform)
+        quantiles = self.means + scales * odds.unsqueeze(1)
+        if quantiles.shape[1] == 1:
+            return quantiles[:, 0]
+        low, high = quantiles.amin(1), quantiles.amax(1)
+        value = (weights * quantiles).sum(1)
+        slopes = weights / scales
+        for _ in range(NEWTON_STEPS):
+            each = torch.sigmoid((value.unsqueeze(1) - self.means) / scales)
+            below = (weights * each).sum(1).clamp(UNIFORM_EDGE / 10, 1 - UNIFORM_EDGE / 10)
+            density = (slopes * each * (1 - each)).sum(1).clamp(min=1e-9)
+            above = below > uniform
+            low, high = torch.where(above, low, value), torch.where(above, value, high)
+            step = value - (torch.logit(below) - odds) * below * (1 - below) / density
+            inside = (step >= low) & (step <= high)
+            value = torch.where(inside, step, (low + high) / 2)
+        return value
 
     def log_density(self, value: Tensor) -> Tensor:
         """Log of the density at ``value`` [N, P, H, W], in nats per unit of the luma range."""
@@ -89,7 +108,3 @@ class Mixture:
         tail = -z - self.log_scales - 2 * F.softplus(-z) + math.log(level)
         each = torch.where(upper - lower > 1e-5, (upper - lower).clamp(min=1e-12).log(), tail)
         return torch.logsumexp(each + self.logits.log_softmax(1), 1)
-
-
-UNIFORM_EDGE = 1e-4
-"""Uniform numbers stay this far from 0 and 1: a logistic tail is cut at 9.2 scales."""

@@ -5,6 +5,9 @@ from torch import Tensor
 
 from upscale.models.luma import LumaPixelCNN
 
+SIGNAL = (-0.08, 1.1)
+"""What limited-range codes can hold, headroom and footroom included: (0 - 16) / 219 to (255 - 16) / 219."""
+
 
 def sample_luma(network: LumaPixelCNN, low: Tensor, uniform: Tensor | None, temperature: float) -> Tensor:
     """Sample p(high | low) pixel by pixel in the multiscale order, every step for all cells at once.
@@ -13,7 +16,7 @@ def sample_luma(network: LumaPixelCNN, low: Tensor, uniform: Tensor | None, temp
     uniform : Tensor, shape = (N or 1, 1, scale*h, scale*w), numbers in (0, 1), one for each pixel to be
     sampled; may be None at temperature 0, where each pixel takes the mean of its mixture.
 
-    Returns (N, 1, scale*h, scale*w) float32, not clipped.
+    Returns (N, 1, scale*h, scale*w) float32, within SIGNAL.
     """
     mean, features = network.condition(low)
     draws = None if temperature == 0 or uniform is None else network.to_cells(uniform)
@@ -24,9 +27,10 @@ def sample_luma(network: LumaPixelCNN, low: Tensor, uniform: Tensor | None, temp
     for index, step in enumerate(network.steps):
         part = slice(start, start + len(step))
         features, mixture = network.step(index, features, residuals[:, :start])
-        residuals[:, part] = (
-            mixture.mean() if draws is None else mixture.sample(draws[:, part], temperature)
-        )
+        drawn = mixture.mean() if draws is None else mixture.sample(draws[:, part], temperature)
+        # A pixel that no signal can hold would lead the later steps astray, further with each.
+        pixels = (mean[:, part] + drawn).clamp(*SIGNAL)
+        residuals[:, part] = pixels - mean[:, part]
         start = part.stop
     return network.to_picture(mean + residuals)
 
@@ -34,7 +38,7 @@ def sample_luma(network: LumaPixelCNN, low: Tensor, uniform: Tensor | None, temp
 def mean_luma(network: LumaPixelCNN, low: Tensor) -> Tensor:
     """The mean head alone: the ConvNet of the paper's comparison, which answers with an average.
 
-    (N, 1, h, w) -> (N, 1, scale*h, scale*w) float32, not clipped.
+    (N, 1, h, w) -> (N, 1, scale*h, scale*w) float32, within SIGNAL.
     """
     mean, _ = network.condition(low)
-    return network.to_picture(mean)
+    return network.to_picture(mean.clamp(*SIGNAL))

@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from upscale.errors import UsageError
-from upscale.media.pixels import Planes
 from upscale.models import weights
 from upscale.models.catalog import find_stage, stages_for
 from upscale.models.chroma import ChromaNet
 from upscale.models.luma import LumaPixelCNN
 from upscale.models.weights import Network
+from upscale.planes import Planes
 from upscale.sampling.chroma import luma_at_chroma, resite, siting_shift
 from upscale.sampling.multiscale import mean_luma, sample_luma
 from upscale.sampling.noise import uniform_noise

@@ -1,0 +1,54 @@
+# One environment for everything, made on the first use of any target.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PHOTOS ?= photos
+
+.PHONY: demo test lint weights evaluate clean
+
+demo: $(VENV)/installed  ## upscale the example, and put before and after side by side
+	mkdir -p demo
+	$(BIN)/upscale examples/city.mp4 demo/city-x4.mp4 --scale 4 --overwrite
+	$(BIN)/upscale-lab compare examples/city.mp4 demo/city-x4.mp4 demo/compare.png --at 1 --crop 0.08:0.2:0.3:0.5
+	@echo "demo/city-x4.mp4 is the film; demo/compare.png shows a detail, before (bicubic) and after"
+
+test: $(VENV)/tools
+	$(BIN)/pytest
+
+lint: $(VENV)/tools
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Retrains what ships, from PHOTOS/train, into weights/; each run goes on where an earlier one stopped.
+weights: $(VENV)/installed
+	$(BIN)/upscale-lab train luma $(PHOTOS)/train weights/luma-x4.safetensors --scale 4 --steps 26000 \
+		--blocks 6 --crop 128 --validation $(PHOTOS)/validation --checkpoint luma-x4.checkpoint
+	$(BIN)/upscale-lab train luma $(PHOTOS)/train weights/luma-x2.safetensors --scale 2 --steps 36000 \
+		--blocks 4 --crop 64 --validation $(PHOTOS)/validation --checkpoint luma-x2.checkpoint
+	$(BIN)/upscale-lab train chroma $(PHOTOS)/train weights/chroma-x4.safetensors --scale 4 --steps 6000 \
+		--channels 24 --crop 128 --validation $(PHOTOS)/validation --checkpoint chroma-x4.checkpoint
+	$(BIN)/upscale-lab train chroma $(PHOTOS)/train weights/chroma-x2.safetensors --scale 2 --steps 6000 \
+		--channels 24 --crop 64 --validation $(PHOTOS)/validation --checkpoint chroma-x2.checkpoint
+
+# The tables of the model cards.
+evaluate: $(VENV)/perceptual
+	$(BIN)/upscale-lab evaluate $(PHOTOS)/validation --scale 4 --perceptual
+	$(BIN)/upscale-lab evaluate $(PHOTOS)/validation --scale 2 --perceptual
+
+$(VENV)/installed: setup.cfg constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/tools: $(VENV)/installed
+	$(PIP) --editable '.[test,lint]'
+	touch $@
+
+$(VENV)/perceptual: $(VENV)/installed
+	$(PIP) --editable '.[perceptual]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
