@@ -136,6 +136,9 @@ def test_sound_that_the_container_cannot_hold_is_converted(make_clip: MakeClip, 
 
 def test_a_part_begins_at_zero_and_has_the_sound_of_its_place(make_clip: MakeClip, tmp_path: Path) -> None:
     source = make_clip(sound="aac", frames=75)
+    with Source(source) as film:
+        assert sum(1 for _ in film.frames(start=Fraction(1), duration=Fraction(1))) == 25
+        assert film.losses.reasons == []
     pass_through(source, tmp_path / "out.mp4", start=Fraction(1), duration=Fraction(1))
     before, after = look(source), look(tmp_path / "out.mp4")
     assert after.pts == before.pts[:25]

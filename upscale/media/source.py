@@ -141,7 +141,8 @@ class Source:
         while begin - back > self.info.start:
             place = int((begin - back) / self.info.time_base)
             self._container.seek(place, stream=self._video)
-            first = next((f for packet in self._packets() for f in self._decode(packet)), None)
+            first = next(self._decoded(None, Fraction(0), None), None)
+            self.losses = Losses()
             if first is not None and first.pts is not None and first.pts * self.info.time_base <= begin:
                 self._container.seek(place, stream=self._video)
                 return

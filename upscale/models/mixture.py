@@ -23,8 +23,11 @@ LOG_SCALE_FLOOR = -6.5
 LOG_SCALE_CEILING = 0.0
 """Widest component: the whole luma range."""
 
-NEWTON_STEPS = 6
-"""Leave an error of 3e-6 of the luma range or less for 999 pixels in 1,000, and 1e-7 on average."""
+NEWTON_STEPS = 4
+"""Leave an error of 1e-5 of the luma range or less for 99 pixels in 100, and 5e-6 on average."""
+
+PIECE = 1 << 16
+"""Pixels that a CPU samples at a time: some twenty planes of them fit its second-level cache."""
 
 UNIFORM_EDGE = 1e-4
 """Uniform numbers stay this far from 0 and 1: a logistic tail is cut at 9.2 scales."""
@@ -45,13 +48,15 @@ class Mixture:
     def from_output(cls, output: Tensor, components: int) -> "Mixture":
         """Read a network's output [N, 3*K*P, H, W], in the order parameter, component, pixel."""
         n, channels, h, w = output.shape
-        parts = output.float().view(n, 3, components, channels // (3 * components), h, w)
+        parts = output.float().contiguous().view(n, 3, components, channels // (3 * components), h, w)
         logits, means, log_scales = parts.unbind(1)
         log_scales = (log_scales + LOG_SCALE_START).clamp(LOG_SCALE_FLOOR, LOG_SCALE_CEILING)
         return cls(logits, means * MEAN_UNIT, log_scales)
 
     def mean(self) -> Tensor:
         """The mean of the mixture, [N, P, H, W]."""
+        if self.means.shape[1] == 1:
+            return self.means[:, 0]
         return (self.logits.softmax(1) * self.means).sum(1)
 
     def sample(self, uniform: Tensor, temperature: float) -> Tensor:
@@ -63,29 +68,42 @@ class Mixture:
         To draw a component and then a value is to jump where the weights say so: rounding, or the grain of
         the next frame, then turns a pixel over. The quantile moves as little as the parameters do. It lies
         between the quantiles of the components, and Newton's method finds it on the scale of log odds, on
-        which one logistic is a straight line; a step that leaves the bracket is replaced by its middle.
+        which one logistic is a straight line.
         """
         if temperature == 0:
             return self.mean()
-        weights = (self.logits / temperature).softmax(1)
-        scales = temperature * self.log_scales.exp()
-        uniform = uniform.clamp(UNIFORM_EDGE, 1 - UNIFORM_EDGE)
-        odds = torch.logit(uniform)
-        quantiles = self.means + scales * odds.unsqueeze(1)
-        if quantiles.shape[1] == 1:
-            return quantiles[:, 0]
-        low, high = quantiles.amin(1), quantiles.amax(1)
-        value = (weights * quantiles).sum(1)
-        slopes = weights / scales
+        n, _, pixels, height, width = self.logits.shape
+        answer = uniform.new_empty((n, pixels, height, width))
+        # Small pieces stay in the cache through the dozens of passes; a GPU wants one large one.
+        rows = max(1, PIECE // (n * pixels * width)) if answer.device.type == "cpu" else height
+        for top in range(0, height, rows):
+            part = slice(top, top + rows)
+            piece = Mixture(
+                self.logits[..., part, :], self.means[..., part, :], self.log_scales[..., part, :]
+            )
+            answer[..., part, :] = piece._quantile(uniform[..., part, :], temperature)
+        return answer
+
+    def _quantile(self, uniform: Tensor, temperature: float) -> Tensor:
+        odds = torch.logit(uniform.clamp(UNIFORM_EDGE, 1 - UNIFORM_EDGE))
+        means = self.means.unbind(1)
+        scales = [temperature * log_scale.exp() for log_scale in self.log_scales.unbind(1)]
+        quantiles = [torch.addcmul(mean, scale, odds) for mean, scale in zip(means, scales, strict=True)]
+        if len(quantiles) == 1:
+            return quantiles[0]
+        weights = (self.logits / temperature).softmax(1).unbind(1)
+        rates = [1 / scale for scale in scales]
+        low, high = torch.stack(quantiles).aminmax(dim=0)
+        value = torch.stack([w * q for w, q in zip(weights, quantiles, strict=True)]).sum(0)
         for _ in range(NEWTON_STEPS):
-            each = torch.sigmoid((value.unsqueeze(1) - self.means) / scales)
-            below = (weights * each).sum(1).clamp(UNIFORM_EDGE / 10, 1 - UNIFORM_EDGE / 10)
-            density = (slopes * each * (1 - each)).sum(1).clamp(min=1e-9)
-            above = below > uniform
-            low, high = torch.where(above, low, value), torch.where(above, value, high)
-            step = value - (torch.logit(below) - odds) * below * (1 - below) / density
-            inside = (step >= low) & (step <= high)
-            value = torch.where(inside, step, (low + high) / 2)
+            below, density = torch.zeros_like(value), torch.zeros_like(value)
+            for mean, rate, weight in zip(means, rates, weights, strict=True):
+                share = ((value - mean) * rate).sigmoid_()
+                below.addcmul_(weight, share)
+                density.addcmul_(weight * rate, share.addcmul_(share, share, value=-1))
+            below.clamp_(UNIFORM_EDGE / 10, 1 - UNIFORM_EDGE / 10)
+            step = (odds - torch.logit(below)).mul_(below.addcmul_(below, below, value=-1))
+            value = torch.clamp(value + step.div_(density.clamp_(min=1e-9)), low, high)
         return value
 
     def log_density(self, value: Tensor) -> Tensor:
