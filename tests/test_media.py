@@ -242,3 +242,10 @@ def test_a_file_cut_short_says_what_is_lost(keep: float, make_clip: MakeClip, tm
         frames = sum(1 for _ in film.frames())
         assert 0 < frames < 50
         assert film.losses.frames == 50 - frames
+
+
+def test_frames_that_an_avi_repeats_are_not_lost(make_clip: MakeClip) -> None:
+    with Source(make_clip("in.avi", codec="mpeg4", pts=[0, 1, 5, 6, 20, 21])) as film:
+        assert film.info.declared_frames == 22
+        assert sum(1 for _ in film.frames()) == 6
+        assert film.losses.frames == 0

@@ -87,7 +87,7 @@ class Source:
         shift = begin if start is not None or duration is not None else Fraction(0)
         if start:
             self._seek(begin)
-        given = 0
+        given, reached = 0, 0
         for frame in self._decoded(end, shift, aside if self.sound else None):
             assert frame.pts is not None
             at = frame.pts * self.info.time_base
@@ -96,14 +96,15 @@ class Source:
             if end is not None and at >= end:
                 continue
             given += 1
+            reached = frame.pts + self._typical_duration
             yield Frame(
                 to_planes(frame),
                 frame.pts - round(shift / self.info.time_base),
                 frame.duration or 0,
                 self.info.time_base,
             )
-        if start is None and duration is None and self.info.declared_frames:
-            self.losses.frames = max(self.losses.frames, self.info.declared_frames - given)
+        if start is None and duration is None:
+            self.losses.frames = max(self.losses.frames, self._missing(given, reached))
 
     def _decoded(
         self,
@@ -148,6 +149,16 @@ class Source:
                 return
             back = max(2 * back, Fraction(1, 2))
         self._container.seek(int(self.info.start / self.info.time_base), stream=self._video)
+
+    def _missing(self, given: int, reached: int) -> int:
+        """How many of the declared frames are missing after ``given``, the last of which ended at ``reached``.
+
+        An AVI declares the frames that it repeats too, so what counts is how far they should have reached.
+        """
+        declared = self.info.declared_frames
+        first = self._video.start_time or 0
+        covered = (reached - first) // self._typical_duration
+        return max(0, min(declared - given, declared - covered))
 
     @property
     def _typical_duration(self) -> int:

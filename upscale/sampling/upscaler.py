@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from upscale.errors import UsageError
@@ -69,8 +71,8 @@ class Upscaler:
     @torch.inference_mode()
     def __call__(self, planes: Planes) -> Planes:
         """Luma [1, H, W], and chroma [2, h, w] unless grey, float32; the same, larger, on the CPU."""
-        tensors = [torch.from_numpy(plane)[None].to(self.device, non_blocking=True) for plane in planes]
-        luma, chroma = tensors[0], tensors[1] if len(tensors) > 1 else None
+        luma = self._upload(planes[0])
+        chroma = self._upload(planes[1]) if len(planes) > 1 else None
         left = self.chroma_left
         for number, (luma_net, chroma_net) in enumerate(self.stages):
             size = luma.shape[2:]
@@ -81,6 +83,13 @@ class Upscaler:
         luma, chroma = self._fit(luma, chroma)
         answer = (luma,) if chroma is None else (luma, chroma)
         return tuple(plane[0].float().cpu().numpy() for plane in answer)
+
+    def _upload(self, plane: NDArray[np.float32]) -> Tensor:
+        """[C, H, W] -> [1, C, H, W] on the device; from pinned memory to a GPU, so that copies can overlap."""
+        tensor = torch.from_numpy(plane)[None]
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
 
     def _luma(self, network: LumaPixelCNN, luma: Tensor, number: int) -> Tensor:
         def run(low: Tensor, uniform: Tensor | None = None) -> Tensor:
