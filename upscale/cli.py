@@ -63,8 +63,13 @@ def reporting_errors(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _list_models(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
-    if not asked or ctx.resilient_parsing:
-        return
+    if asked and not ctx.resilient_parsing:
+        _print_models()
+        ctx.exit()
+
+
+@reporting_errors
+def _print_models() -> None:
     from upscale.models import weights
 
     for name, description in MODELS.items():
@@ -73,7 +78,6 @@ def _list_models(ctx: click.Context, param: click.Parameter, asked: bool) -> Non
         described = weights.describe(path)
         size = f"{path.stat().st_size / 1000:.0f} kB"
         click.echo(f"  {described.name}  x{described.scale}  {size}  {described.summary}")
-    ctx.exit()
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -152,8 +152,8 @@ def run(planned: Summary, on_frame: Callable[[int], None] = lambda frames: None)
     summary.warnings += writer.notes
     if summary.lost or source.losses.reasons:
         summary.warnings.append(
-            f"{job.source} is damaged: {summary.lost} of {summary.frames + summary.lost} frames "
-            f"could not be read{_because(source.losses.reasons)}"
+            f"{job.source} is damaged: {summary.lost} frames could not be read"
+            f"{_because(source.losses.reasons)}, {summary.frames} were kept"
         )
     return summary
 

@@ -111,6 +111,7 @@ def train(
         if last or (step + 1) % options.checkpoint_every == 0:
             _write_checkpoint(checkpoint, options, step + 1, state)
             record = {**asdict(options), "steps_done": step + 1, "pictures": len(crops.pictures)}
+            record["validation"] = scores or {}
             weights.save(output, _averaged(average), record)
         yield Progress(step + 1, loss.item(), time.monotonic() - began, scores)
 

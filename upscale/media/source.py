@@ -151,7 +151,7 @@ class Source:
         self._container.seek(int(self.info.start / self.info.time_base), stream=self._video)
 
     def _missing(self, given: int, reached: int) -> int:
-        """How many of the declared frames are missing after ``given``, the last of which ended at ``reached``.
+        """How many declared frames are missing after ``given`` of them, which ended at ``reached``.
 
         An AVI declares the frames that it repeats too, so what counts is how far they should have reached.
         """

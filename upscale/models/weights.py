@@ -5,6 +5,7 @@ wants to tell; nothing is unpickled, and a file is read no further than it descr
 """
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -30,6 +31,8 @@ class WeightsFile:
     kind: str
     config: dict[str, Any]
     training: dict[str, Any]
+    multiplications: int
+    """Multiply-accumulates per input pixel: every layer works at the input's resolution."""
 
     @property
     def name(self) -> str:
@@ -41,8 +44,13 @@ class WeightsFile:
 
     @property
     def summary(self) -> str:
-        """Data and measured quality in a few words, for a list of models."""
-        return str(self.training.get("summary", ""))
+        """Cost, data and measured quality in a few words, for a list of models."""
+        scores = ", ".join(
+            f"{name} {dB:.2f} dB" for name, dB in self.training.get("validation", {}).items()
+        )
+        cost = f"{self.multiplications / 1000:.0f} kMAC per input pixel"
+        data = f"trained on {self.training.get('pictures', 'unknown')} pictures"
+        return f"{cost}; {data}; PSNR {scores or 'not measured'}"
 
 
 def save(path: Path, network: Network, training: dict[str, Any]) -> None:
@@ -62,6 +70,8 @@ def describe(path: Path) -> WeightsFile:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
+            keys = [key for key in file.keys() if key.endswith(".weight")]  # noqa: SIM118
+            layers = [file.get_slice(key).get_shape() for key in keys]
         if metadata.get("format") != FORMAT:
             raise UpscaleError(f"{path}: not weights of this program (format {metadata.get('format')!r})")
         return WeightsFile(
@@ -69,6 +79,7 @@ def describe(path: Path) -> WeightsFile:
             metadata["kind"],
             json.loads(metadata["config"]),
             json.loads(metadata.get("training", "{}")),
+            sum(math.prod(shape) for shape in layers),
         )
     except FileNotFoundError:
         raise UpscaleError(f"{path}: no such file of weights") from None

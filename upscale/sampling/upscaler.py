@@ -85,7 +85,7 @@ class Upscaler:
         return tuple(plane[0].float().cpu().numpy() for plane in answer)
 
     def _upload(self, plane: NDArray[np.float32]) -> Tensor:
-        """[C, H, W] -> [1, C, H, W] on the device; from pinned memory to a GPU, so that copies can overlap."""
+        """[C, H, W] -> [1, C, H, W] on the device; from pinned memory to a GPU, to overlap copies."""
         tensor = torch.from_numpy(plane)[None]
         if self.device.type == "cuda":
             tensor = tensor.pin_memory()
