@@ -48,8 +48,9 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, known: Tensor | None = None) -> Tensor:
         inner = self.first(x)
         if self.known is not None:
-            inner = inner + self.known(known)
-        return x + self.second(F.relu(inner))
+            inner += self.known(known)
+        # In place: no convolution needs its own output again, not even for its gradient.
+        return self.second(F.relu(inner, inplace=True)).add_(x)
 
 
 class LumaPixelCNN(nn.Module):
