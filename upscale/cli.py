@@ -56,7 +56,7 @@ def reporting_errors(command: Callable[..., None]) -> Callable[..., None]:
             click.echo(f"{name}: {error}", err=True)
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
-            click.echo(f"{name}: interrupted; nothing was left under the final name", err=True)
+            click.echo(f"{name}: interrupted; what stood under the final name is as it was", err=True)
             sys.exit(EXIT_INTERRUPTED)
 
     return wrapper
@@ -96,7 +96,9 @@ def _print_models() -> None:
     show_default=True,
     help="0 is most faithful, 1 a full sample: sharper, noisier.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which sample.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, help="Which sample."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option(
     "--precision",
@@ -124,11 +126,7 @@ def _print_models() -> None:
 )
 @click.option("--codec", default="libx264", show_default=True, help="Any video encoder of FFmpeg's.")
 @click.option(
-    "--crf",
-    type=click.FloatRange(0, 63),
-    default=16,
-    show_default=True,
-    help="Constant quality; lower is better.",
+    "--crf", type=click.FloatRange(0, 63), help="Constant quality, lower is better; 16 by default."
 )
 @click.option("--preset", help="The encoder's preset, such as slow or veryfast.")
 @click.option("--pix-fmt", help="Pixel format to encode; the source's depth and layout by default.")
@@ -191,8 +189,7 @@ def main(
         import torch
 
         torch.set_num_threads(threads)
-    frames = pipeline.expected_frames(planned)
-    with FilmProgress(job.source.name, frames, "none" if quiet else progress) as shown:
+    with FilmProgress(job.source.name, planned.expected, "none" if quiet else progress) as shown:
         summary = pipeline.run(planned, shown.update)
     _report(summary, as_json, quiet, done=True)
     if summary.lost:
@@ -200,7 +197,7 @@ def main(
 
 
 def _job(source: Path, target: Path, overwrite: bool, **options: Any) -> "Job":
-    from upscale.media.writer import EncodeOptions
+    from upscale.media.encoder import EncodeOptions
     from upscale.pipeline import Job
     from upscale.sampling.options import SampleOptions
 
@@ -230,6 +227,6 @@ def _report(summary: "Summary", as_json: bool, quiet: bool, done: bool) -> None:
             what += f", {summary.frames} frames in {summary.seconds:.1f} s ({rate:.2f} fps)"
         else:
             job = summary.job
-            frames = info.expected_frames or "an unknown number of"
+            frames = summary.expected or "an unknown number of"
             what += f", {frames} frames, {job.sample.model} at temperature {job.sample.temperature:g}"
         click.echo(what, err=True)

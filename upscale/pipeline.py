@@ -13,9 +13,10 @@ from fractions import Fraction
 from pathlib import Path
 
 from upscale.errors import UpscaleError, UsageError
+from upscale.media.encoder import EncodeOptions, check_encoder, chroma_step, output_format
 from upscale.media.info import VideoInfo
 from upscale.media.source import Source
-from upscale.media.writer import EncodeOptions, Writer, check_output
+from upscale.media.writer import Writer, check_target
 from upscale.models.catalog import check_model, stages_for
 from upscale.sampling.options import SampleOptions
 
@@ -47,6 +48,8 @@ class Summary:
     info: VideoInfo
     size: tuple[int, int]
     """Width and height of the output."""
+    expected: int | None = None
+    """Frames that the source seems to have, where it tells."""
     frames: int = 0
     lost: int = 0
     """Frames that the source could not give."""
@@ -63,6 +66,7 @@ class Summary:
             "model": self.job.sample.model,
             "temperature": self.job.sample.temperature,
             "seed": self.job.sample.seed,
+            "expected_frames": self.expected,
             "frames": self.frames,
             "lost_frames": self.lost,
             "seconds": round(self.seconds, 3),
@@ -70,11 +74,12 @@ class Summary:
         }
 
 
-def output_size(info: VideoInfo, scale: float, height: int | None = None) -> tuple[int, int]:
+def output_size(info: VideoInfo, job: Job) -> tuple[int, int]:
     """Width and height of the output; even where chroma is subsampled, as encoders want it.
 
     Raises UsageError where that is not larger than the source, or more than 8 times as large.
     """
+    scale, height = job.scale, job.height
     wanted = height / info.height if height is not None else scale
     if not 1 < wanted <= LARGEST_SCALE:  # false for a NaN too
         given = f"a height of {height}" if height is not None else f"a scale of {scale:g}"
@@ -82,7 +87,7 @@ def output_size(info: VideoInfo, scale: float, height: int | None = None) -> tup
             f"{given} is out of range for {info.width}x{info.height}: enlarge up to {LARGEST_SCALE} times"
         )
     factor = Fraction(height, info.height) if height is not None else Fraction(scale)
-    across, down = info.pixels.subsampling or (1, 1)
+    across, down = chroma_step(info.pixels, job.encode)
 
     def scaled(length: int, step: int) -> int:
         return max(round(length * factor / step), 1) * step
@@ -100,20 +105,30 @@ def prepare(job: Job) -> Summary:
             raise UsageError(f"{job.target}: is the source itself; choose another name")
         if job.target.is_file() and not job.overwrite:
             raise UpscaleError(f"{job.target}: exists; use -y to overwrite it, or -n to skip it")
-    check_output(job.target, job.encode)
+    check_target(job.target)
+    check_encoder(job.encode)
     with Source(job.source) as source:
         info = source.info
-    size = output_size(info, job.scale, job.height)
+    size = output_size(info, job)
     stages_for(max(size[0] / info.width, size[1] / info.height))
-    summary = Summary(job, info, size)
-    if info.converted_from:
-        summary.warnings.append(f"{info.converted_from} became Y'CbCr 4:4:4")
-    return summary
+    return Summary(job, info, size, expected=expected_frames(info, job), warnings=_conversions(info, job))
 
 
-def expected_frames(planned: Summary) -> int | None:
+def _conversions(info: VideoInfo, job: Job) -> list[str]:
+    """What the picture loses on the way to the encoder."""
+    warnings = []
+    made, _ = output_format(info.pixels, job.encode)
+    if info.is_rgb:
+        warnings.append(f"{info.pix_fmt} became Y'CbCr 4:4:4")
+    if info.has_alpha:
+        warnings.append(f"the alpha plane of {info.pix_fmt} was left out")
+    if made.bits < info.pixels.bits:
+        warnings.append(f"{info.pixels.bits} bit became {made.bits} bit: {job.encode.codec} cannot do more")
+    return warnings
+
+
+def expected_frames(info: VideoInfo, job: Job) -> int | None:
     """How many frames the job will make, as far as the container tells."""
-    job, info = planned.job, planned.info
     whole = info.expected_frames
     if whole is None or (job.start is None and job.duration is None) or not info.average_rate:
         return whole
@@ -127,18 +142,23 @@ def run(planned: Summary, on_frame: Callable[[int], None] = lambda frames: None)
     Raises UpscaleError if nothing can be written; where only a part of the source could be read, that
     part is written, and ``Summary.lost`` and ``warnings`` say what is missing.
     """
-    from upscale.sampling.upscaler import Upscaler
-
     job, info, size = planned.job, planned.info, planned.size
     summary = replace(planned, warnings=list(planned.warnings))
-    upscaler = Upscaler(
-        (info.height, info.width), (size[1], size[0]), info.pixels.subsampling, info.chroma_left, job.sample
-    )
     began = time.monotonic()
     with (
         Source(job.source) as source,
         Writer(job.target, info, size, job.encode, source.sound, source.metadata) as writer,
     ):
+        # After the writer: an encoder or a container that refuses says so before a model loads.
+        from upscale.sampling.upscaler import Upscaler
+
+        upscaler = Upscaler(
+            (info.height, info.width),
+            (size[1], size[0]),
+            info.pixels.subsampling,
+            info.chroma_left,
+            job.sample,
+        )
         for frame in source.frames(job.start, job.duration, writer.copy):
             writer.write(replace(frame, planes=upscaler(frame.planes)))
             summary.frames += 1

@@ -37,7 +37,7 @@ def main() -> None:
 @click.option("--device", default="cpu", show_default=True)
 @click.option(
     "--precision",
-    type=click.Choice(["bfloat16", "float16", "float32"]),
+    type=click.Choice(["bfloat16", "float32"]),
     default="bfloat16",
     show_default=True,
 )
@@ -62,7 +62,12 @@ def train(
     import torch
 
     from upscale.lab import train as training
+    from upscale.sampling.upscaler import choose_device
 
+    for folder in {output.parent, (checkpoint or output).parent}:
+        if not folder.is_dir():
+            raise click.UsageError(f"{folder}: no such folder; make it first")
+    choose_device(str(options["device"]))
     if threads:
         torch.set_num_threads(threads)
     chosen = training.TrainOptions(kind=kind, scale=int(scale), **options)  # type: ignore[arg-type]
@@ -84,7 +89,7 @@ def train(
     help="Repeat for more.",
 )
 @click.option("--perceptual", is_flag=True, help="ST-LPIPS and SSIMULACRA2 too; needs the extra.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 @reporting_errors
@@ -129,6 +134,8 @@ def compare(inputs: tuple[Path, ...], output: Path, at: Fraction, crop: str, enl
 
     The smaller ones are enlarged to the size of the largest.
     """
+    if output.suffix.lower() != ".png":
+        raise click.UsageError(f"{output}: OUTPUT comes last and ends in .png")
     from upscale.lab.compare import Crop, side_by_side
     from upscale.media.picture import write_picture
 

@@ -50,7 +50,8 @@ def side_by_side(paths: list[Path], at: Fraction, crop: Crop, interpolation: str
     for frame in frames:
         rgb = frame.reformat(width, height, "rgb24", interpolation=interpolation).to_ndarray()
         top, left = round(crop.y * height), round(crop.x * width)
-        part = rgb[top : top + round(crop.height * height), left : left + round(crop.width * width)]
+        high, wide = max(1, round(crop.height * height)), max(1, round(crop.width * width))
+        part = rgb[top : top + high, left : left + wide]
         pictures += [part, np.full((part.shape[0], GAP, 3), 255, np.uint8)]
     return np.concatenate(pictures[:-1], axis=1)
 

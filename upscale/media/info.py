@@ -8,7 +8,7 @@ from av.container import InputContainer
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
-from upscale.media.pixels import PixelFormat, describe, planar_name, rgb_matrix
+from upscale.media.pixels import PixelFormat, describe, guessed_matrix, planar_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,16 @@ class VideoInfo:
 
     path: Path
     container: str
-    codec: str
+    """FFmpeg's name of the demuxer."""
     width: int
     height: int
     pixels: PixelFormat
     """Of the planes that ``decode`` yields: the stream's own, or 4:4:4 for RGB."""
-    converted_from: str | None
-    """The pixel format that had to be converted (RGB, a palette), or None."""
+    pix_fmt: str
+    """FFmpeg's name of the format that the decoder gives."""
+    is_rgb: bool
+    """Whether that is RGB, or a palette of it, and had to be converted."""
+    has_alpha: bool
     color: Color
     sample_aspect_ratio: Fraction | None
     time_base: Fraction
@@ -61,8 +64,16 @@ class VideoInfo:
 CENTRED_CHROMA = {"mjpeg", "mpeg1video", "theora", "h261", "h263", "flv1"}
 """Codecs whose 4:2:0 chroma lies in the middle of four luma pixels. FFmpeg's demuxers do not say more."""
 
+UNSPECIFIED = 2
+"""The code point of H.273 for a tag that is not given."""
+
 AV_TIME_BASE = 1_000_000
 """Ticks per second of a container's own times."""
+
+
+def location(path: Path) -> str:
+    """The path as FFmpeg wants it: without a scheme, it takes ``12:30.mp4`` for a protocol."""
+    return f"file:{path}"
 
 
 def describe_stream(container: InputContainer, stream: VideoStream, path: Path) -> VideoInfo:
@@ -73,7 +84,9 @@ def describe_stream(container: InputContainer, stream: VideoStream, path: Path) 
     planar = planar_name(context.pix_fmt)
     converted = stream.format.is_rgb or stream.format.has_palette
     color_range = ColorRange.MPEG if converted else context.color_range
-    matrix = rgb_matrix(context.height) if converted else context.colorspace
+    # Players take untagged pictures by their size, which changes here: so the tag is made explicit.
+    known = not converted and context.colorspace != UNSPECIFIED
+    matrix = context.colorspace if known else guessed_matrix(context.width, context.height)
     aspect = stream.sample_aspect_ratio
     ticks, tick = (stream.duration, stream.time_base)
     if not ticks:
@@ -81,11 +94,12 @@ def describe_stream(container: InputContainer, stream: VideoStream, path: Path) 
     return VideoInfo(
         path=path,
         container=container.format.name,
-        codec=context.name,
         width=context.width,
         height=context.height,
         pixels=describe(planar, color_range),
-        converted_from=context.pix_fmt if converted else None,
+        pix_fmt=context.pix_fmt,
+        is_rgb=converted,
+        has_alpha=any(component.is_alpha for component in stream.format.components),
         color=Color(int(matrix), int(context.color_primaries), int(context.color_trc)),
         sample_aspect_ratio=aspect or None,
         time_base=Fraction(stream.time_base),

@@ -8,6 +8,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 from upscale.errors import UpscaleError
+from upscale.media.info import location
 from upscale.media.pixels import to_planes
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
@@ -26,7 +27,7 @@ def find_pictures(folder: Path) -> list[Path]:
 def read_picture(path: Path) -> NDArray[np.float32]:
     """Y'CbCr of a picture, [3, H, W] in [0, 1], 4:4:4; of a JPEG the very planes that it stores."""
     try:
-        with av.open(str(path)) as container:
+        with av.open(location(path)) as container:
             frame = next(container.decode(video=0))
     except (av.FFmpegError, StopIteration) as error:
         raise UpscaleError(f"{path}: cannot be read as a picture ({error})") from error
@@ -40,9 +41,16 @@ def read_picture(path: Path) -> NDArray[np.float32]:
 
 
 def write_picture(path: Path, rgb: NDArray[np.uint8]) -> None:
-    """Write [H, W, 3] as PNG."""
+    """Write [H, W, 3] as PNG. Raises UpscaleError if it cannot be written."""
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
-    with av.open(str(path), "w", format="image2", options={"update": "1"}) as container:
+    try:
+        _write_png(path, frame)
+    except av.FFmpegError as error:
+        raise UpscaleError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _write_png(path: Path, frame: av.VideoFrame) -> None:
+    with av.open(location(path), "w", format="image2", options={"update": "1"}) as container:
         stream = container.add_stream("png", rate=1)
         stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "rgb24"
         container.mux(stream.encode(frame))

@@ -36,6 +36,15 @@ class PixelFormat:
         return f"yuv{layout}p{depth}"
 
     @property
+    def exists(self) -> bool:
+        """Whether FFmpeg has a format of that layout and depth; the rarer layouts come in 8 bit only."""
+        try:
+            av.VideoFormat(self.name)
+        except ValueError:
+            return False
+        return True
+
+    @property
     def dtype(self) -> np.dtype:
         return np.dtype("<u2" if self.bits > 8 else "u1")
 
@@ -106,7 +115,7 @@ def describe(name: str, color_range: int) -> PixelFormat:
 def to_planes(frame: av.VideoFrame) -> Planes:
     """The float planes of a decoded frame; alpha, if any, is left behind.
 
-    RGB goes through the matrix that the frame is tagged with, or BT.709 (BT.601 below 720 lines).
+    RGB goes through ``guessed_matrix``, to limited range.
     """
     frame = as_planar(frame)
     pixels = describe(frame.format.name, frame.color_range)
@@ -142,14 +151,19 @@ def as_planar(frame: av.VideoFrame) -> av.VideoFrame:
         return frame
     if frame.format.is_rgb or frame.format.has_palette:
         return frame.reformat(
-            format=name, dst_colorspace=rgb_matrix(frame.height), dst_color_range=ColorRange.MPEG
+            format=name,
+            dst_colorspace=guessed_matrix(frame.width, frame.height),
+            dst_color_range=ColorRange.MPEG,
         )
     return frame.reformat(format=name)
 
 
-def rgb_matrix(height: int) -> Colorspace:
-    """The Y'CbCr matrix for a picture that came as RGB: BT.601 for standard definition, else BT.709."""
-    return Colorspace.ITU601 if height < 720 else Colorspace.ITU709
+def guessed_matrix(width: int, height: int) -> Colorspace:
+    """The Y'CbCr matrix of a picture that does not say: BT.601 for standard definition, else BT.709.
+
+    With the limits that mpv uses: 576 lines, or 1280 columns.
+    """
+    return Colorspace.ITU709 if width >= 1280 or height > 576 else Colorspace.ITU601
 
 
 def _codes(plane: av.video.plane.VideoPlane, pixels: PixelFormat) -> NDArray[np.integer]:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,12 +14,16 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 
 from upscale.errors import UpscaleError
-from upscale.media.info import VideoInfo, describe_stream
-from upscale.media.pixels import to_planes
+from upscale.media.clock import Clock
+from upscale.media.info import VideoInfo, describe_stream, location
+from upscale.media.pixels import describe, planar_name, to_planes
 from upscale.planes import Planes
 
 INTERLEAVING = Fraction(1)
 """Seconds to read past the end of a part: sound may stand that far behind its picture in a file."""
+
+TOLERANCE = Fraction(1, 2)
+"""Seconds by which a film may end before its promised duration and still be whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,11 @@ class Source:
         self.sound: list[AudioStream] = list(self._container.streams.audio)
         self.metadata: dict[str, str] = dict(self._container.metadata)
         self.losses = Losses()
+        self._given = 0
+        self._hidden = 0
+        """Packets that an edit list wants decoded, and not shown."""
+        self._end = Fraction(0)
+        """Where the last packet of any stream ended, in seconds."""
 
     def __enter__(self) -> Self:
         return self
@@ -85,26 +93,22 @@ class Source:
         begin = self.info.start + (start or 0)
         end = None if duration is None else begin + duration
         shift = begin if start is not None or duration is not None else Fraction(0)
+        # Containers round the time at which they start, so times are compared as the stream counts them.
+        tick = self.info.time_base
+        first, last = round(begin / tick), None if end is None else round(end / tick)
         if start:
             self._seek(begin)
-        given, reached = 0, 0
+        reached = None
         for frame in self._decoded(end, shift, aside if self.sound else None):
             assert frame.pts is not None
-            at = frame.pts * self.info.time_base
-            if start is not None and at < begin:
+            if (start is not None and frame.pts < first) or (last is not None and frame.pts >= last):
                 continue
-            if end is not None and at >= end:
-                continue
-            given += 1
-            reached = frame.pts + self._typical_duration
-            yield Frame(
-                to_planes(frame),
-                frame.pts - round(shift / self.info.time_base),
-                frame.duration or 0,
-                self.info.time_base,
-            )
-        if start is None and duration is None:
-            self.losses.frames = max(self.losses.frames, self._missing(given, reached))
+            self._check_unchanged(frame)
+            reached = frame.pts + (frame.duration or self._typical_duration)
+            self._given += 1
+            yield Frame(to_planes(frame), frame.pts - round(shift / tick), frame.duration or 0, tick)
+        if start is None and duration is None and reached is not None:
+            self.losses.frames = max(self.losses.frames, self._missing(reached))
 
     def _decoded(
         self,
@@ -113,24 +117,31 @@ class Source:
         aside: Callable[[Packet], None] | None,
     ) -> Iterator[VideoFrame]:
         """Every frame of the video stream from the container's position on, each with a pts."""
-        expected = 0
-        for packet in chain(self._packets(), [None]):
-            if packet is not None and packet.stream is not self._video:
+        clock = Clock(self._typical_duration)
+        for packet in self._packets(end):
+            if packet.stream is not self._video:
                 assert packet.pts is not None
                 at = packet.pts * packet.time_base
                 if aside and (not shift or at >= shift) and (end is None or at < end):
                     _delay(packet, -shift)
                     aside(packet)
                 continue
-            if end is not None and packet is not None and packet.dts is not None:
-                past = packet.dts * packet.time_base - end
-                if past > INTERLEAVING:
-                    return
             for frame in self._decode(packet):
-                if frame.pts is None:
-                    frame.pts = expected
-                expected = frame.pts + (frame.duration or self._typical_duration)
-                yield frame
+                yield clock.stamp(frame)
+        for frame in self._decode(None):
+            yield clock.stamp(frame)
+
+    def _check_unchanged(self, frame: VideoFrame) -> None:
+        size, planar = (frame.width, frame.height), planar_name(frame.format.name)
+        if size != (self.info.width, self.info.height):
+            what = f"size, from {self.info.width}x{self.info.height} to {size[0]}x{size[1]}"
+        elif describe(planar, frame.color_range).subsampling != self.info.pixels.subsampling:
+            what = f"format, to {frame.format.name}"
+        else:
+            return
+        assert frame.pts is not None
+        at = float(frame.pts * self.info.time_base)
+        raise UpscaleError(f"{self.info.path}: the picture changes {what}, at {at:g} s; cut the file there")
 
     def _seek(self, begin: Fraction) -> None:
         """Go to where decoding has to start for a frame at ``begin`` seconds on the container's clock.
@@ -141,39 +152,64 @@ class Source:
         back = Fraction(0)
         while begin - back > self.info.start:
             place = int((begin - back) / self.info.time_base)
-            self._container.seek(place, stream=self._video)
+            self._jump(place)
             first = next(self._decoded(None, Fraction(0), None), None)
             self.losses = Losses()
             if first is not None and first.pts is not None and first.pts * self.info.time_base <= begin:
-                self._container.seek(place, stream=self._video)
+                self._jump(place)
                 return
             back = max(2 * back, Fraction(1, 2))
-        self._container.seek(int(self.info.start / self.info.time_base), stream=self._video)
+        self._jump(int(self.info.start / self.info.time_base))
 
-    def _missing(self, given: int, reached: int) -> int:
-        """How many declared frames are missing after ``given`` of them, which ended at ``reached``.
+    def _jump(self, place: int) -> None:
+        try:
+            self._container.seek(place, stream=self._video)
+        except av.FFmpegError as error:
+            raise UpscaleError(
+                f"{self.info.path}: one cannot jump in it ({error.strerror}); leave --start out"
+            ) from error
 
-        An AVI declares the frames that it repeats too, so what counts is how far they should have reached.
+    def _missing(self, reached: int) -> int:
+        """How many frames that the container promises are missing; the last one ended at ``reached``.
+
+        An AVI declares the frames that it repeats too, and an mp4 those that its edit list hides; so what
+        counts is how far they should have reached. Matroska promises a duration, of its longest stream.
         """
-        declared = self.info.declared_frames
         first = self._video.start_time or 0
         covered = (reached - first) // self._typical_duration
-        return max(0, min(declared - given, declared - covered))
+        if self.info.declared_frames:
+            declared = self.info.declared_frames - self._hidden
+            return max(0, min(declared - self._given, declared - covered))
+        promised = self.info.duration
+        if "matroska" not in self.info.container or promised is None or not self.info.average_rate:
+            return 0
+        if self._end + TOLERANCE >= self.info.start + promised:
+            return 0
+        return max(0, round(promised * self.info.average_rate) - covered)
 
     @property
     def _typical_duration(self) -> int:
         rate = self.info.average_rate
         return max(1, round(1 / (rate * self.info.time_base))) if rate else 1
 
-    def _packets(self) -> Iterator[Packet]:
-        """Packets of the video and the sound streams; where the file breaks off, so does this."""
+    def _packets(self, end: Fraction | None) -> Iterator[Packet]:
+        """Packets of video and sound, to a little past ``end`` or to where the file breaks off."""
         try:
             for packet in self._container.demux([self._video, *self.sound]):
                 # The demuxer ends with an empty packet a stream; draining is our own affair.
-                if packet.size and (packet.pts is not None or packet.stream is self._video):
-                    yield packet
+                if not packet.size or (packet.pts is None and packet.stream is not self._video):
+                    continue
+                if packet.dts is not None:
+                    self._end = max(self._end, (packet.dts + (packet.duration or 0)) * packet.time_base)
+                is_film = packet.stream is self._video
+                self._hidden += is_film and packet.is_discard
+                if is_film and end is not None and packet.dts is not None:
+                    past = packet.dts * packet.time_base - end
+                    if past > INTERLEAVING:
+                        return
+                yield packet
         except av.FFmpegError as error:
-            self._lost(0, f"the file breaks off ({error.strerror})")
+            self._lost(0, f"the file breaks off: {error.strerror}")
 
     def _decode(self, packet: Packet | None) -> list[VideoFrame]:
         """The frames that a packet completes; None drains the decoder at the end."""
@@ -205,7 +241,7 @@ def _open(path: Path) -> av.container.InputContainer:
     if path.is_dir():
         raise UpscaleError(f"{path}: is a folder; give a video file")
     try:
-        return av.open(str(path))
+        return av.open(location(path))
     except av.FFmpegError as error:
         raise UpscaleError(f"{path}: cannot be read as a video ({error.strerror})") from error
 

@@ -1,5 +1,6 @@
 """Which models there are by name, and the weights behind them."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,25 +28,13 @@ class Stage:
     luma: "WeightsFile"
     chroma: "WeightsFile"
 
-    @property
-    def scale(self) -> int:
-        return self.luma.scale
-
 
 def stages_for(scale: float) -> list[int]:
     """The native scales to run one after the other for a ``scale`` above 1 and up to 8."""
     for chain in ([2], [4], [4, 2]):
-        if scale <= product(chain):
+        if scale <= math.prod(chain):
             return chain
     raise UsageError(f"a scale of {scale:g} is too large; the largest is 8")
-
-
-def product(scales: list[int]) -> int:
-    """The scale of a chain of stages."""
-    result = 1
-    for scale in scales:
-        result *= scale
-    return result
 
 
 def find_stage(scale: int) -> Stage:

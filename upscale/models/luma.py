@@ -63,6 +63,7 @@ class LumaPixelCNN(nn.Module):
     kind = "luma"
     planes = 1
     base: Tensor
+    order: Tensor
     raster: Tensor
 
     def __init__(self, config: LumaConfig):
@@ -81,6 +82,7 @@ class LumaPixelCNN(nn.Module):
         nn.init.normal_(self.to_mean.weight, std=0.01)
         order = raster_index(config.scale)
         self.register_buffer("base", upsampling_kernel(config.scale)[order], persistent=False)
+        self.register_buffer("order", torch.tensor(order), persistent=False)
         self.register_buffer("raster", torch.tensor(order).argsort(), persistent=False)
 
     @property
@@ -132,7 +134,7 @@ class LumaPixelCNN(nn.Module):
     def to_cells(self, picture: Tensor) -> Tensor:
         """(N, 1, scale*h, scale*w) -> (N, scale**2, h, w), in the order of the steps."""
         cells: Tensor = F.pixel_unshuffle(picture, self.scale)
-        return cells[:, self.raster.argsort()]
+        return cells[:, self.order]
 
     def to_picture(self, cells: Tensor) -> Tensor:
         """(N, scale**2, h, w) -> (N, 1, scale*h, scale*w): the inverse of ``to_cells``."""

@@ -32,7 +32,7 @@ class WeightsFile:
     config: dict[str, Any]
     training: dict[str, Any]
     multiplications: int
-    """Multiply-accumulates per input pixel: every layer works at the input's resolution."""
+    """Multiply-accumulates per sample of the input plane: every layer works at its resolution."""
 
     @property
     def name(self) -> str:
@@ -48,13 +48,13 @@ class WeightsFile:
         scores = ", ".join(
             f"{name} {dB:.2f} dB" for name, dB in self.training.get("validation", {}).items()
         )
-        cost = f"{self.multiplications / 1000:.0f} kMAC per input pixel"
+        cost = f"{self.multiplications / 1000:.0f} kMAC per input sample"
         data = f"trained on {self.training.get('pictures', 'unknown')} pictures"
         return f"{cost}; {data}; PSNR {scores or 'not measured'}"
 
 
 def save(path: Path, network: Network, training: dict[str, Any]) -> None:
-    """Write the network's weights as float32, with its configuration and the ``training`` record."""
+    """Write the weights as float32, with their configuration and the ``training`` record."""
     metadata = {
         "format": FORMAT,
         "kind": network.kind,
@@ -62,7 +62,9 @@ def save(path: Path, network: Network, training: dict[str, Any]) -> None:
         "training": json.dumps(training),
     }
     state = {key: value.detach().float().contiguous() for key, value in network.state_dict().items()}
-    save_file(state, path, metadata)
+    partial = path.with_suffix(".part")
+    save_file(state, partial, metadata)
+    partial.replace(path)
 
 
 def describe(path: Path) -> WeightsFile:

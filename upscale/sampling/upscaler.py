@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from upscale.errors import UsageError
+from upscale.errors import UpscaleError, UsageError
 from upscale.models import weights
 from upscale.models.catalog import find_stage, stages_for
 from upscale.models.chroma import ChromaNet
@@ -62,6 +62,10 @@ class Upscaler:
         stage = find_stage(scale)
         networks = (weights.load(stage.luma.path), weights.load(stage.chroma.path))
         for network in networks:
+            if network.frames != 1:
+                raise UpscaleError(
+                    f"x{scale} wants {network.frames} frames at once; this version gives one"
+                )
             network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         luma, chroma = networks
         assert isinstance(luma, LumaPixelCNN)
