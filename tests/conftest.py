@@ -86,6 +86,7 @@ def make_clip(tmp_path: Path) -> Callable[..., Path]:
         color: tuple[int, int, int, int] | None = None,
         metadata: dict[str, str] | None = None,
         options: dict[str, str] | None = None,
+        rotation: int | None = None,
     ) -> Path:
         path = tmp_path / name
         with av.open(str(path), "w") as container:
@@ -97,6 +98,8 @@ def make_clip(tmp_path: Path) -> Callable[..., Path]:
             if color:
                 context = video.codec_context
                 context.color_range, context.colorspace, context.color_primaries, context.color_trc = color
+            if rotation:
+                video.set_display_rotation(rotation)
             audio = None
             if sound:
                 audio = container.add_stream(sound, rate=sound_rate, layout="stereo")

@@ -75,6 +75,14 @@ def test_grey_ten_bit_and_full_range_films(make_clip: MakeClip, upscale: Run, tm
     assert look(tmp_path / "yuvj422p-out.mkv").context.color_range == 2
 
 
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
+def test_a_film_that_was_filmed_upright_stays_upright(
+    name: str, make_clip: MakeClip, upscale: Run, tmp_path: Path
+) -> None:
+    assert upscale(make_clip(rotation=90), tmp_path / name, "-s", 2, *FAST).exit_code == 0
+    assert look(tmp_path / name).frames[0].rotation == 90
+
+
 def test_a_height_instead_of_a_scale(make_clip: MakeClip, upscale: Run, tmp_path: Path) -> None:
     assert upscale(make_clip(), tmp_path / "out.mp4", "--height", 90, *FAST).exit_code == 0
     context = look(tmp_path / "out.mp4").context

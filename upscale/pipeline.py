@@ -15,7 +15,7 @@ from pathlib import Path
 from upscale.errors import UpscaleError, UsageError
 from upscale.media.encoder import EncodeOptions, check_encoder, chroma_step, output_format
 from upscale.media.info import VideoInfo
-from upscale.media.source import Source
+from upscale.media.source import Source, probe
 from upscale.media.writer import Writer, check_target
 from upscale.models.catalog import check_model, stages_for
 from upscale.sampling.options import SampleOptions
@@ -107,8 +107,7 @@ def prepare(job: Job) -> Summary:
             raise UpscaleError(f"{job.target}: exists; use -y to overwrite it, or -n to skip it")
     check_target(job.target)
     check_encoder(job.encode)
-    with Source(job.source) as source:
-        info = source.info
+    info = probe(job.source)
     size = output_size(info, job)
     stages_for(max(size[0] / info.width, size[1] / info.height))
     return Summary(job, info, size, expected=expected_frames(info, job), warnings=_conversions(info, job))

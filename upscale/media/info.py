@@ -48,7 +48,9 @@ class VideoInfo:
     """Seconds, where the container says so."""
     declared_frames: int
     """Frames that the container's index promises, 0 if it has none."""
-    chroma_left: bool
+    display_matrix: tuple[int, ...] | None = None
+    """Rotation and mirroring for the player, as FFmpeg's nine integers; ``source.probe`` finds it."""
+    chroma_left: bool = True
     """Whether subsampled chroma sits on every other luma column (MPEG-2 and after), or between (JPEG)."""
 
     @property

@@ -1,7 +1,8 @@
 """Video in: a file opened once, its frames one after the other, its other packets on the side."""
 
+import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +11,7 @@ from typing import Self
 import av
 from av.audio.stream import AudioStream
 from av.packet import Packet
+from av.sidedata.sidedata import SideData
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 
@@ -43,6 +45,16 @@ class Losses:
 
     frames: int = 0
     reasons: list[str] = field(default_factory=list)
+
+
+def probe(path: Path) -> VideoInfo:
+    """Open a film, look at its first frame too, and close it. Raises UpscaleError as ``Source`` does."""
+    with Source(path) as source:
+        first = next(source._decoded(None, Fraction(0), None), None)
+        matrix = first.side_data.get("DISPLAYMATRIX") if first is not None else None
+        if not isinstance(matrix, SideData):
+            return source.info
+        return replace(source.info, display_matrix=struct.unpack("=9i", bytes(matrix)))
 
 
 class Source:

@@ -130,6 +130,8 @@ class Writer:
         context.colorspace = info.color.matrix
         context.color_primaries = info.color.primaries
         context.color_trc = info.color.transfer
+        if info.display_matrix is not None:
+            stream.set_display_matrix(info.display_matrix)
         context.thread_type = "AUTO"
         context.flags |= Flags.frame_duration
         if "crf" not in options:
