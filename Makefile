@@ -22,15 +22,22 @@ lint: $(VENV)/tools
 	$(BIN)/mypy
 
 # Retrains what ships, from PHOTOS/train, into weights/; each run goes on where an earlier one stopped.
+TRAIN = $(BIN)/upscale-lab train --validation $(PHOTOS)/validation
+LUMA_X4 = --scale 4 --blocks 6 --crop 128
+LUMA_X2 = --scale 2 --blocks 4 --crop 64
+REFINED = --learning-rate 3e-4 --seed 1
 weights: $(VENV)/installed
-	$(BIN)/upscale-lab train luma $(PHOTOS)/train weights/luma-x4.safetensors --scale 4 --steps 26000 \
-		--blocks 6 --crop 128 --validation $(PHOTOS)/validation --checkpoint luma-x4.checkpoint
-	$(BIN)/upscale-lab train luma $(PHOTOS)/train weights/luma-x2.safetensors --scale 2 --steps 36000 \
-		--blocks 4 --crop 64 --validation $(PHOTOS)/validation --checkpoint luma-x2.checkpoint
-	$(BIN)/upscale-lab train chroma $(PHOTOS)/train weights/chroma-x4.safetensors --scale 4 --steps 6000 \
-		--channels 24 --crop 128 --validation $(PHOTOS)/validation --checkpoint chroma-x4.checkpoint
-	$(BIN)/upscale-lab train chroma $(PHOTOS)/train weights/chroma-x2.safetensors --scale 2 --steps 6000 \
-		--channels 24 --crop 64 --validation $(PHOTOS)/validation --checkpoint chroma-x2.checkpoint
+	mkdir -p training
+	$(TRAIN) luma $(PHOTOS)/train training/luma-x4.safetensors $(LUMA_X4) --steps 26000
+	$(TRAIN) luma $(PHOTOS)/train weights/luma-x4.safetensors $(LUMA_X4) --steps 3000 $(REFINED) \
+		--initial training/luma-x4.safetensors --checkpoint training/refined-x4.checkpoint
+	$(TRAIN) luma $(PHOTOS)/train training/luma-x2.safetensors $(LUMA_X2) --steps 36000
+	$(TRAIN) luma $(PHOTOS)/train weights/luma-x2.safetensors $(LUMA_X2) --steps 4000 $(REFINED) \
+		--initial training/luma-x2.safetensors --checkpoint training/refined-x2.checkpoint
+	$(TRAIN) chroma $(PHOTOS)/train weights/chroma-x4.safetensors --scale 4 --crop 128 --channels 24 \
+		--steps 4000 --checkpoint training/chroma-x4.checkpoint
+	$(TRAIN) chroma $(PHOTOS)/train weights/chroma-x2.safetensors --scale 2 --crop 64 --channels 24 \
+		--steps 4000 --checkpoint training/chroma-x2.checkpoint
 
 # The tables of the model cards.
 evaluate: $(VENV)/perceptual

@@ -92,6 +92,17 @@ def test_training_through_the_command(pictures: Path) -> None:
     assert weights.describe(output).training["steps_done"] == 2
 
 
+def test_a_run_can_refine_the_weights_of_another(pictures: Path) -> None:
+    first = run_to_the_end(pictures, "first", options())
+    output = pictures.parent / "refined.safetensors"
+    arguments = (pictures, None, output, pictures.parent / "refined.checkpoint")
+    list(train(options(steps=1, learning_rate=1e-9), *arguments, initial=first))
+    for key, value in state_of(first).items():
+        torch.testing.assert_close(state_of(output)[key], value, atol=1e-6, rtol=0)
+    with pytest.raises(UpscaleError, match="is not the network asked for"):
+        list(train(options(channels=8), *arguments, initial=first))
+
+
 def test_the_learning_rate_rises_and_falls() -> None:
     rates = [schedule(step, 10_000) for step in range(10_000)]
     assert rates[0] < 0.01

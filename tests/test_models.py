@@ -14,7 +14,7 @@ from upscale.errors import UpscaleError
 from upscale.models import weights
 from upscale.models.catalog import find_stage, stages_for
 from upscale.models.chroma import ChromaConfig, ChromaNet
-from upscale.models.layers import upsampling_kernel
+from upscale.models.layers import bicubic_cells, upsampling_kernel
 from upscale.models.luma import LumaConfig, LumaPixelCNN
 from upscale.models.mixture import Mixture
 from upscale.models.order import cell_order, raster_index
@@ -110,6 +110,13 @@ def test_the_base_is_bicubic(scale: int) -> None:
     cells = F.conv2d(F.pad(low, (2, 2, 2, 2), mode="replicate"), upsampling_kernel(scale))
     expected = F.interpolate(low, scale_factor=scale, mode="bicubic", align_corners=False)
     torch.testing.assert_close(F.pixel_shuffle(cells, scale), expected)
+
+
+def test_half_precision_does_not_bend_the_base() -> None:
+    flat = torch.full((1, 1, 9, 9), 0.7)
+    with torch.autocast("cpu", torch.bfloat16):
+        cells = bicubic_cells(flat, upsampling_kernel(4))
+    torch.testing.assert_close(cells, torch.full((1, 16, 9, 9), 0.7))
 
 
 @pytest.mark.parametrize("scale", [2, 4])

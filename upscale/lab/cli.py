@@ -43,6 +43,7 @@ def main() -> None:
 )
 @click.option("--threads", type=click.IntRange(0), default=0, help="0 takes all.")
 @click.option("--validate-every", type=click.IntRange(1), default=2_000, show_default=True)
+@click.option("--initial", type=FILE, help="Weights to begin with, for a run that refines them.")
 @click.option("--checkpoint", type=FILE, help="Where a stopped run goes on from; beside OUTPUT by default.")
 @reporting_errors
 def train(
@@ -53,6 +54,7 @@ def train(
     validation: Path | None,
     threads: int,
     checkpoint: Path | None,
+    initial: Path | None,
     **options: int | float | str,
 ) -> None:
     """Train the KIND network on a folder of PICTURES, and write its weights to OUTPUT.
@@ -73,7 +75,7 @@ def train(
     chosen = training.TrainOptions(kind=kind, scale=int(scale), **options)  # type: ignore[arg-type]
     checkpoint = checkpoint or output.with_suffix(".checkpoint")
     with TrainingProgress(chosen.steps) as progress:
-        for report in training.train(chosen, pictures, validation, output, checkpoint):
+        for report in training.train(chosen, pictures, validation, output, checkpoint, initial):
             progress.update(report.step, report.loss, report.seconds, report.validation)
 
 

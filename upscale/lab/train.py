@@ -68,9 +68,16 @@ class Progress:
 
 
 def train(
-    options: TrainOptions, pictures: Path, validation: Path | None, output: Path, checkpoint: Path
+    options: TrainOptions,
+    pictures: Path,
+    validation: Path | None,
+    output: Path,
+    checkpoint: Path,
+    initial: Path | None = None,
 ) -> Iterator[Progress]:
     """Train, or go on from ``checkpoint`` if it is there, and write the averaged weights to ``output``.
+
+    ``initial`` names weights to begin with instead of random ones; they have to be of the same shape.
 
     Yields after every step. Raises UpscaleError for unusable pictures, or a checkpoint of other options.
     """
@@ -79,6 +86,11 @@ def train(
     held_out = load_pictures(validation, planes, options.crop) if validation else []
     torch.manual_seed(options.seed)
     network = _new_network(options)
+    if initial is not None:
+        begin = weights.load(initial)
+        if begin.config != network.config:
+            raise UpscaleError(f"{initial}: {begin.config} is not the network asked for, {network.config}")
+        network.load_state_dict(begin.state_dict())
     network.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(options.average))
     optimizer = torch.optim.AdamW(
@@ -160,17 +172,20 @@ def chroma_loss(network: ChromaNet, high: Tensor, random: torch.Generator) -> Te
 
 @torch.inference_mode()
 def validate(network: Network, pictures: list[Tensor], size: int = 256) -> dict[str, float]:
-    """Mean PSNR in dB over the middles of the pictures, against bicubic in the same run."""
+    """PSNR in dB of the middles of all pictures together, against bicubic in the same run.
+
+    Together, as some pictures are grey, and the PSNR of their chroma is as good as infinite.
+    """
     network.eval()
-    scores: dict[str, list[float]] = {}
+    errors: dict[str, list[float]] = {}
     for picture in pictures:
         high = _middle(picture, size, network.scale).to(next(network.parameters()).device)
         low = downsample(high, network.scale)
         answers = _answers(network, low, high)
         for name, (answer, truth) in answers.items():
-            scores.setdefault(name, []).append(psnr(answer.clamp(0, 1), truth))
+            errors.setdefault(name, []).append(10 ** (-psnr(answer.clamp(0, 1), truth) / 10))
     network.train()
-    return {name: sum(values) / len(values) for name, values in scores.items()}
+    return {name: -10 * math.log10(sum(values) / len(values)) for name, values in errors.items()}
 
 
 def _answers(network: Network, low: Tensor, high: Tensor) -> dict[str, tuple[Tensor, Tensor]]:

@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upscale.models.layers import conv3x3, upsampling_kernel
-from upscale.models.mixture import MEAN_UNIT
+from upscale.models.layers import bicubic_cells, conv3x3, upsampling_kernel
+
+CONTRAST_FLOOR = 0.005
+"""About an 8-bit level: chroma that varies less than this is noise, and not blown up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class ChromaNet(nn.Module):
     """Cb and Cr at ``scale`` times their own resolution, whatever the subsampling.
 
     The guide is luma at the *chroma's* output resolution, so 4:2:0, 4:2:2 and 4:4:4 are one network.
+    What it adds to bicubic is in units of the local contrast of chroma: where there is no colour edge in
+    reach, no edge of luma can make one.
     """
 
     kind = "chroma"
@@ -39,10 +43,12 @@ class ChromaNet(nn.Module):
         super().__init__()
         self.config = config
         cell, width = config.scale**2, config.channels
-        self.enter = conv3x3(2 + cell, width)
+        self.enter = conv3x3(4 + cell, width)
         self.body = nn.ModuleList(conv3x3(width, width) for _ in range(config.layers - 1))
         self.leave = nn.Conv2d(width, 2 * cell, 3, padding=1)
         nn.init.normal_(self.leave.weight, std=0.01)
+        assert self.leave.bias is not None
+        nn.init.zeros_(self.leave.bias)
         kernel = upsampling_kernel(config.scale)
         self.register_buffer("base", torch.cat([kernel, kernel]), persistent=False)
 
@@ -65,9 +71,13 @@ class ChromaNet(nn.Module):
         Returns (N, 2, scale*h, scale*w) float32 around 0.5.
         """
         inside = F.pixel_unshuffle(guide, self.scale)
-        features = F.relu(self.enter(torch.cat([chroma, inside], 1) - 0.5))
+        around = F.pad(chroma.float(), (2, 2, 2, 2), mode="replicate")
+        mean = F.avg_pool2d(around, 5, 1)
+        variance = F.avg_pool2d((around - 0.5).square(), 5, 1) - (mean - 0.5).square()
+        contrast = variance.clamp(min=1e-8).sqrt()  # (N, 2, h, w)
+        normalised = (chroma - mean) / (contrast + CONTRAST_FLOOR)
+        features = F.relu(self.enter(torch.cat([chroma - 0.5, normalised, inside - 0.5], 1)))
         for layer in self.body:
             features = F.relu(layer(features))
-        base = F.conv2d(F.pad(chroma.float(), (2, 2, 2, 2), mode="replicate"), self.base, groups=2)
-        cells = base + MEAN_UNIT * self.leave(features).float()
-        return F.pixel_shuffle(cells, self.scale)
+        detail = self.leave(features).float() * contrast.repeat_interleave(self.scale**2, 1)
+        return F.pixel_shuffle(bicubic_cells(chroma, self.base) + detail, self.scale)

@@ -23,3 +23,14 @@ def upsampling_kernel(scale: int) -> Tensor:
     answers = F.interpolate(impulses, scale_factor=scale, mode="bicubic", align_corners=False)
     cell = answers[:, 0, 2 * scale : 3 * scale, 2 * scale : 3 * scale]
     return cell.reshape(25, scale**2).T.reshape(scale**2, 1, 5, 5).contiguous()
+
+
+def bicubic_cells(planes: Tensor, kernel: Tensor) -> Tensor:
+    """Every plane upsampled, as cells: (N, C, h, w) -> (N, C * scale**2, h, w) float32.
+
+    kernel : Tensor, shape = (C * scale**2, 1, 5, 5), ``upsampling_kernel`` of each plane. In float32: in
+    half precision the kernel's taps no longer sum to one, and a network would learn to make up for that.
+    """
+    around = F.pad(planes.float(), (2, 2, 2, 2), mode="replicate")
+    with torch.autocast(planes.device.type, enabled=False):
+        return F.conv2d(around, kernel, groups=planes.shape[1])

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upscale.models.layers import conv3x3, upsampling_kernel
+from upscale.models.layers import bicubic_cells, conv3x3, upsampling_kernel
 from upscale.models.mixture import MEAN_UNIT, Mixture
 from upscale.models.order import cell_order, raster_index
 
@@ -108,7 +108,7 @@ class LumaPixelCNN(nn.Module):
         for block in self.trunk:
             features = block(features)
         features = features + entered
-        base = F.conv2d(F.pad(low.float(), (2, 2, 2, 2), mode="replicate"), self.base)
+        base = bicubic_cells(low, self.base)
         return base + MEAN_UNIT * self.to_mean(features).float(), features
 
     def step(self, index: int, features: Tensor, known: Tensor) -> tuple[Tensor, Mixture]:
