@@ -44,8 +44,8 @@ class Upscaler:
         chroma_left: bool,
         options: SampleOptions,
     ):
-        self.source, self.target = source, target
-        self.subsampling, self.chroma_left, self.options = subsampling, chroma_left, options
+        self.target, self.subsampling, self.chroma_left = target, subsampling, chroma_left
+        self.options = options
         self.device = choose_device(options.device)
         self.precision = choose_precision(options.precision, self.device)
         scale = max(target[0] / source[0], target[1] / source[1])
