@@ -90,7 +90,12 @@ def train(
     multiple=True,
     help="Repeat for more.",
 )
-@click.option("--perceptual", is_flag=True, help="ST-LPIPS and SSIMULACRA2 too; needs the extra.")
+@click.option(
+    "--perceptual",
+    type=click.Choice(["ST-LPIPS", "SSIMULACRA2"], case_sensitive=False),
+    multiple=True,
+    help="Perceptual distances too, from the extra of that name; repeat for both.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
@@ -99,7 +104,7 @@ def evaluate(
     pictures: Path,
     scale: str,
     temperatures: tuple[float, ...],
-    perceptual: bool,
+    perceptual: tuple[str, ...],
     seed: int,
     device: str,
     as_json: bool,

@@ -19,6 +19,9 @@ from upscale.models.luma import LumaPixelCNN
 from upscale.sampling.options import SampleOptions
 from upscale.sampling.upscaler import Upscaler
 
+PERCEPTUAL_SIDE = 512
+"""Side of the middle part that the perceptual distances see; they take seconds for every megapixel."""
+
 TEMPERATURES = (0.0, 0.3, 0.5, 0.7, 1.0)
 
 
@@ -37,15 +40,20 @@ class Table:
 
 
 def evaluate(
-    folder: Path, scale: int, temperatures: tuple[float, ...], perceptual: bool, sample: SampleOptions
+    folder: Path,
+    scale: int,
+    temperatures: tuple[float, ...],
+    perceptual: tuple[str, ...],
+    sample: SampleOptions,
 ) -> Iterator[Table]:
     """Measure every picture of ``folder`` on the clean track; yields the table so far after each.
 
     PSNR and SSIM are of luma, rounded to 8 bit; bits per pixel are what the PixelCNN would need to code the
-    true luma given the small picture; the perceptual distances see RGB. Raises UpscaleError where the
+    true luma given the small picture; the perceptual distances see the middle of the
+    picture in RGB. Raises UpscaleError where the
     folder holds no pictures, or the extra for the distances is missing.
     """
-    measures = distances() if perceptual else {}
+    measures = distances(perceptual)
     sums: dict[str, dict[str, float]] = {}
     table = Table(scale)
     for path in find_pictures(folder):
@@ -102,9 +110,16 @@ def _measured(answer: NDArray[np.float32], high: Tensor, measures: dict[str, Dis
     luma, truth = torch.from_numpy(rounded)[None, :1], high[None, :1]
     values = {"PSNR-Y": psnr(luma, truth), "SSIM": ssim(luma, truth)}
     if measures:
-        pictures = to_rgb(rounded), to_rgb(high.numpy())
+        pictures = to_rgb(_middle(rounded)), to_rgb(_middle(high.numpy()))
         values |= {name: measure(*pictures) for name, measure in measures.items()}
     return values
+
+
+def _middle(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The middle PERCEPTUAL_SIDE pixels of [3, H, W], or all there are."""
+    _, height, width = picture.shape
+    top, left = max(0, (height - PERCEPTUAL_SIDE) // 2), max(0, (width - PERCEPTUAL_SIDE) // 2)
+    return picture[:, top : top + PERCEPTUAL_SIDE, left : left + PERCEPTUAL_SIDE]
 
 
 def _cropped(picture: Tensor, scale: int) -> Tensor:

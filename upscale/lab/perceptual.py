@@ -22,17 +22,21 @@ Distance = Callable[[Picture, Picture], float]
 """(picture, truth) -> one number."""
 
 
-def distances() -> dict[str, Distance]:
-    """ST-LPIPS (AlexNet; lower is better) and SSIMULACRA2 (higher is better), by name.
+PACKAGES = {"ST-LPIPS": "stlpips_pytorch", "SSIMULACRA2": "ssimulacra2"}
+"""The measures that there are, and the packages that they come in."""
+
+
+def distances(names: tuple[str, ...]) -> dict[str, Distance]:
+    """ST-LPIPS (AlexNet; lower is better) and SSIMULACRA2 (higher is better, and slow), by name.
 
     Raises UsageError if the extra is not installed.
     """
-    missing = [name for name in ("stlpips_pytorch", "ssimulacra2") if not importlib.util.find_spec(name)]
+    missing = [PACKAGES[name] for name in names if not importlib.util.find_spec(PACKAGES[name])]
     if missing:
         raise UsageError(
             f"{' and '.join(missing)} not installed; pip install 'upscale-pixelcnn[perceptual]'"
         )
-    return {"ST-LPIPS": _st_lpips(), "SSIMULACRA2": _ssimulacra2}
+    return {name: _st_lpips() if name == "ST-LPIPS" else _ssimulacra2 for name in names}
 
 
 def _st_lpips() -> Distance:
