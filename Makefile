@@ -41,8 +41,8 @@ weights: $(VENV)/installed
 
 # The tables of the model cards.
 evaluate: $(VENV)/perceptual
-	$(BIN)/upscale-lab evaluate $(PHOTOS)/validation --scale 4 --perceptual
-	$(BIN)/upscale-lab evaluate $(PHOTOS)/validation --scale 2 --perceptual
+	$(BIN)/upscale-lab evaluate $(PHOTOS)/validation --scale 4 --perceptual ST-LPIPS --perceptual SSIMULACRA2
+	$(BIN)/upscale-lab evaluate $(PHOTOS)/validation --scale 2 --perceptual ST-LPIPS --perceptual SSIMULACRA2
 
 $(VENV)/installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
