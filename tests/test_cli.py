@@ -248,7 +248,11 @@ def test_an_interruption_leaves_nothing_half_done(
     target.write_bytes(b"earlier work")
     command = [sys.executable, "-c", "from upscale.cli import main; main(prog_name='upscale')"]
     process = subprocess.Popen(
-        [*command, str(source), str(target), "-y", "--progress", "json"], stderr=subprocess.PIPE, text=True
+        [*command, str(source), str(target), "-y", "--progress", "json"],
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that runs the tests in the background has its children ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     assert process.stderr.readline().startswith("{")  # the first frame is done
