@@ -165,6 +165,18 @@ def test_nothing_beyond_the_receptive_field_matters(scale: int) -> None:
         assert not torch.allclose(before, after)
 
 
+def test_nothing_beyond_the_receptive_field_of_chroma_matters() -> None:
+    network = ChromaNet(ChromaConfig(2, channels=4)).eval()
+    reach = network.receptive_field
+    chroma, guide = torch.rand(1, 2, 1, 2 * reach + 3), torch.rand(1, 1, 2, 2 * (2 * reach + 3))
+    changed, changed_guide = chroma.clone(), guide.clone()
+    changed[..., -1] += 1
+    changed_guide[..., -2:] += 1
+    before, after = network(chroma, guide), network(changed, changed_guide)
+    far = slice(0, 2 * (reach + 1))
+    torch.testing.assert_close(before[..., far], after[..., far])
+
+
 def _answer(network: LumaPixelCNN, low: torch.Tensor) -> tuple[torch.Tensor, ...]:
     mean, features = network.condition(low)
     residuals = torch.zeros_like(mean)

@@ -63,7 +63,7 @@ class ChromaNet(nn.Module):
     @property
     def receptive_field(self) -> int:
         """Input pixels on each side that an output pixel may depend on: the halo of a tile."""
-        return 1 + self.config.layers
+        return 2 + 1 + self.config.layers  # the window of the contrast, then the convolutions
 
     def forward(self, chroma: Tensor, guide: Tensor) -> Tensor:
         """chroma : (N, 2, h, w) around 0.5; guide : (N, 1, scale*h, scale*w) luma in [0, 1].
