@@ -1,7 +1,7 @@
 """What the command keeps of a clip: frames, their times, sound. Judged by decoding both with PyAV alone.
 
     python benchmarks/kept.py city.mpg chaplin.mp4 --scale 2 4
-    python benchmarks/kept.py goldengate.mp4 --scale 2 4 -- --duration 1
+    python benchmarks/kept.py goldengate.mp4 --scale 2 4 --duration 1
 
 Leaves the outputs in --output (a folder), and prints a row for each.
 """
