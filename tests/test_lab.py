@@ -103,6 +103,11 @@ def test_a_run_can_refine_the_weights_of_another(pictures: Path) -> None:
         list(train(options(channels=8), *arguments, initial=first))
 
 
+def test_a_crop_that_the_scale_does_not_divide_is_refused(pictures: Path) -> None:
+    with pytest.raises(UpscaleError, match="33 is not a multiple of the scale, 4"):
+        run_to_the_end(pictures, "run", options(crop=33))
+
+
 def test_the_learning_rate_rises_and_falls() -> None:
     rates = [schedule(step, 10_000) for step in range(10_000)]
     assert rates[0] < 0.01

@@ -14,6 +14,7 @@ from conftest import look
 from upscale.errors import UpscaleError, UsageError
 from upscale.media.encoder import EncodeOptions, check_encoder, output_format
 from upscale.media.pixels import PixelFormat
+from upscale.media.sound import ConvertedTrack
 from upscale.media.source import Source
 from upscale.media.writer import Writer, check_target
 
@@ -165,6 +166,27 @@ def test_sound_that_the_container_can_hold_is_copied(
         assert all(one in b"".join(after) for one in before)
     else:
         assert b"".join(before) == b"".join(after)
+
+
+def test_sound_that_cannot_be_read_is_told(
+    make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_clip("in.mkv", sound="flac", sound_rate=48000, frames=50)
+    whole = ConvertedTrack.pass_on
+
+    def spoilt(self: ConvertedTrack, packet: av.Packet) -> list[av.Packet]:
+        first = packet.pts == 0
+        return whole(self, _garbage_like(packet) if first else packet)
+
+    monkeypatch.setattr(ConvertedTrack, "pass_on", spoilt)
+    writer = pass_through(source, tmp_path / "out.ts")
+    assert writer.damage == ["1 packets of sound 1 could not be read"]
+
+
+def _garbage_like(packet: av.Packet) -> av.Packet:
+    garbage = av.Packet(bytes(64))
+    garbage.pts, garbage.dts, garbage.time_base = packet.pts, packet.dts, packet.time_base
+    return garbage
 
 
 def test_a_part_begins_at_zero_and_has_the_sound_of_its_place(make_clip: MakeClip, tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def main(
     with FilmProgress(job.source.name, planned.expected, "none" if quiet else progress) as shown:
         summary = pipeline.run(planned, shown.update)
     _report(summary, as_json, quiet, done=True)
-    if summary.lost:
+    if summary.damaged:
         sys.exit(UpscaleError.exit_code)
 
 

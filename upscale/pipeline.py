@@ -53,6 +53,8 @@ class Summary:
     frames: int = 0
     lost: int = 0
     """Frames that the source could not give."""
+    damaged: bool = False
+    """Whether anything of the source, picture or sound, could not be read."""
     seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
 
@@ -168,7 +170,8 @@ def run(planned: Summary, on_frame: Callable[[int], None] = lambda frames: None)
             )
     summary.seconds = time.monotonic() - began
     summary.lost = source.losses.frames
-    summary.warnings += writer.notes
+    summary.warnings += [*writer.notes, *(f"{job.source} is damaged: {what}" for what in writer.damage)]
+    summary.damaged = bool(summary.lost or source.losses.reasons or writer.damage)
     if summary.lost or source.losses.reasons:
         summary.warnings.append(
             f"{job.source} is damaged: {summary.lost} frames could not be read"

@@ -81,6 +81,8 @@ def train(
 
     Yields after every step. Raises UpscaleError for unusable pictures, or a checkpoint of other options.
     """
+    if options.crop % options.scale:
+        raise UpscaleError(f"a crop of {options.crop} is not a multiple of the scale, {options.scale}")
     planes = slice(0, 1) if options.kind == LumaPixelCNN.kind else slice(0, 3)
     crops = Crops(load_pictures(pictures, planes, options.crop), options.crop, options.batch, options.seed)
     held_out = load_pictures(validation, planes, options.crop) if validation else []

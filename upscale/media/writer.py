@@ -60,6 +60,8 @@ class Writer:
         self.frames_written = 0
         self.notes: list[str] = []
         """What the container could not hold, and what became of it."""
+        self.damage: list[str] = []
+        """What of the sound could not be read; known when the file is finished."""
         self._beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
         self._made, self._encoded_name = output_format(info.pixels, encode)
         self._size = size
@@ -161,8 +163,10 @@ class Writer:
     def _finish(self) -> None:
         with self._reporting("cannot be finished"):
             self._mux(self._video.encode())
-            for track in self._tracks.values():
+            for index, track in self._tracks.items():
                 self._container.mux(track.end())
+                if isinstance(track, ConvertedTrack) and track.packets_lost:
+                    self.damage.append(f"{track.packets_lost} packets of sound {index} could not be read")
             self._container.close()
         if self.frames_written != self.frames_given:
             raise UpscaleError(

@@ -17,9 +17,6 @@ MODELS = {
 
 DEFAULT_MODEL = "pixelcnn"
 
-NATIVE_SCALES = (2, 4)
-"""Scales that networks are trained for. Others run the next larger, or two in a row, and are resampled."""
-
 
 @dataclass(frozen=True, slots=True)
 class Stage:

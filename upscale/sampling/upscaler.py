@@ -169,8 +169,8 @@ class Upscaler:
 def keep_large_blocks() -> None:
     """Ask the C library to keep blocks of any size for the next layer, which wants one just like it.
 
-    By default glibc gives those over 32 MB back to the system at once, and a quarter of a frame's time goes
-    into mapping and clearing them anew. Does nothing where the C library is another one.
+    By default glibc gives those over 32 MB back to the system at once, and a good part of a frame's time
+    goes into mapping and clearing them anew. Does nothing where the C library is another one.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
