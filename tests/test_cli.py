@@ -153,20 +153,27 @@ def bad_inputs(make_clip: MakeClip, folder: Path) -> dict[str, tuple[tuple[objec
         "no such folder": ((good, folder / "no" / "out.mp4"), 2, "no such folder"),
         "container": ((good, folder / "out.xyz"), 2, "no container is called"),
         "codec": ((good, out, "--codec", "nope"), 2, "no encoder is called 'nope'"),
-        "misfit": ((good, folder / "out.webm"), 1, ".webm"),
+        "misfit": ((good, folder / "out.webm", "--codec", "libx264"), 1, "does not support 'libx264'"),
         "pixel format": ((good, out, "--pix-fmt", "pal8"), 2, "cannot write 'pal8'"),
         "scale 0": ((good, out, "--scale", "0"), 2, "a scale of 0 is out of range"),
         "scale 9": ((good, out, "--scale", "9"), 2, "a scale of 9 is out of range"),
         "not a scale": ((good, out, "--scale", "nan"), 2, "scale"),
         "seed": ((good, out, "--seed", "9" * 20), 2, "--seed"),
         "crf": ((good, out, "--codec", "mpeg4", "--crf", "20"), 2, "mpeg4 knows no crf"),
-        "preset": ((good, out, "--preset", "warp"), 1, "libx264 cannot encode this"),
+        "preset": ((good, out, "--preset", "warp"), 2, "here: Error setting preset"),
         "height": ((good, out, "--height", "20"), 2, "a height of 20 is out of range"),
         "model": ((good, out, "--model", "gan"), 2, "no model is called 'gan'"),
         "device": ((good, out, "--device", "tpu"), 2, "no device 'tpu'"),
         "time": ((good, out, "--start", "soon"), 2, "not a time"),
         "after the end": ((good, out, "--start", "1:00"), 1, "no frame of it could be read"),
         "temperature": ((good, out, "--temperature", "2"), 2, "--temperature"),
+        "crop": ((good, out, "--crop", "half"), 2, "write auto, off, or WIDTH:HEIGHT:X:Y"),
+        "crop too large": ((good, out, "--crop", "64:48:2:0"), 2, "does not fit into 64x48"),
+        "codec option": ((good, out, "--codec-option", "tune"), 2, "write KEY=VALUE"),
+        "unknown codec option": ((good, out, "--codec-option", "tun=film"), 2, "did you mean 'tune'"),
+        "format": ((good, out, "--format", "vhs"), 2, "no container is called 'vhs'"),
+        "json and a pipe": ((good, "-", "--json"), 2, "--json cannot be there too"),
+        "strict": ((good, out, "--strict", "--codec", "huffyuv", "--pix-fmt", "rgb24"), 1, "mp4"),
         "contradiction": ((good, out, "-y", "-n"), 2, "contradict"),
     }
 
@@ -174,7 +181,8 @@ def bad_inputs(make_clip: MakeClip, folder: Path) -> dict[str, tuple[tuple[objec
 BAD = (
     "missing, text, empty, sound only, a folder, existing, itself, into a folder, no such folder, "
     "container, codec, misfit, pixel format, scale 0, scale 9, not a scale, seed, crf, preset, height, "
-    "model, device, time, after the end, temperature, contradiction"
+    "model, device, time, after the end, temperature, crop, crop too large, codec option, "
+    "unknown codec option, format, json and a pipe, strict, contradiction"
 ).split(", ")
 
 
@@ -235,7 +243,7 @@ def test_half_a_file_gives_its_half_and_says_so(make_clip: MakeClip, upscale: Ru
     assert result.exit_code == 1
     frames = len(look(tmp_path / "out.mp4").frames)
     assert 0 < frames < 30
-    assert f"is damaged: {30 - frames} frames could not be read, {frames} were kept" in result.stderr
+    assert f"is damaged: {30 - frames} frames could not be read, {frames} were written" in result.stderr
     assert json.loads(result.stdout)["lost_frames"] == 30 - frames
 
 

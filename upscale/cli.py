@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from upscale.errors import UpscaleError
+from upscale.errors import ConsumerGoneError, UpscaleError, UsageError
+from upscale.media.pipe import STANDARD
 from upscale.models.catalog import DEFAULT_MODEL, MODELS
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def reporting_errors(command: Callable[..., None]) -> Callable[..., None]:
         except UpscaleError as error:
             if options.get("debug"):
                 traceback.print_exc()
-            click.echo(f"{name}: {error}", err=True)
+            if not isinstance(error, ConsumerGoneError):
+                click.echo(f"{name}: {error}", err=True)
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
             click.echo(f"{name}: interrupted; what stood under the final name is as it was", err=True)
@@ -124,12 +126,32 @@ def _print_models() -> None:
     show_default=True,
     help="For the networks; 0 takes all cores.",
 )
-@click.option("--codec", default="libx264", show_default=True, help="Any video encoder of FFmpeg's.")
+@click.option("--codec", help="Any video encoder of FFmpeg's; libx264 where the container holds it.")
 @click.option(
     "--crf", type=click.FloatRange(0, 63), help="Constant quality, lower is better; 16 by default."
 )
 @click.option("--preset", help="The encoder's preset, such as slow or veryfast.")
 @click.option("--pix-fmt", help="Pixel format to encode; the source's depth and layout by default.")
+@click.option(
+    "--codec-option",
+    "codec_options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An option of the encoder's own; as often as you like.",
+)
+@click.option("--format", help="The container, where OUTPUT's name does not say: nut, matroska, mp4 ...")
+@click.option(
+    "--deinterlace",
+    type=click.Choice(["auto", "on", "bob", "off"]),
+    default="auto",
+    show_default=True,
+    help="auto: what the stream marks; bob: a frame for every field.",
+)
+@click.option("--detelecine", is_flag=True, help="Undo 3:2 pulldown: 30 frames a second become 24.")
+@click.option(
+    "--crop", default="off", show_default=True, help="auto cuts black borders off; or WIDTH:HEIGHT:X:Y."
+)
+@click.option("--strict", is_flag=True, help="Stop rather than convert, leave out or lose anything.")
 @click.option("--start", type=Time(), help="Begin here: seconds, or h:mm:ss.")
 @click.option("--duration", type=Time(), help="Take this much: seconds, or h:mm:ss.")
 @click.option("-y", "--overwrite", is_flag=True, help="Overwrite OUTPUT if it exists.")
@@ -170,44 +192,59 @@ def main(
 ) -> None:
     """Restore the video INPUT with a PixelCNN and write it, larger and sharper, to OUTPUT.
 
-    Sound, metadata, colour and timing stay as they are.
+    Sound, subtitles, chapters, metadata, colour and timing stay as they are. "-" stands for a pipe.
     """
     if overwrite and skip_existing:
         raise click.UsageError("-y and -n contradict each other; choose one")
-    if skip_existing and target.exists():
-        click.echo(f"upscale: {target} exists; skipped", err=True)
-        return
+    _check_pipes(source, target, as_json)
     from upscale import pipeline
+    from upscale.media.destination import existing
     from upscale.progress import FilmProgress
 
-    job = _job(source, target, overwrite, **options)
-    planned = pipeline.prepare(job)
-    if dry_run:
-        _report(planned, as_json, quiet=False, done=False)
+    if skip_existing and existing(target):
+        click.echo(f"upscale: {target} exists; skipped", err=True)
         return
-    if threads:
-        import torch
+    with pipeline.prepared(_job(source, target, overwrite, **options)) as plan:
+        if dry_run:
+            _report(plan.summary, as_json, quiet=False, done=False)
+            return
+        if threads:
+            import torch
 
-        torch.set_num_threads(threads)
-    with FilmProgress(job.source.name, planned.expected, "none" if quiet else progress) as shown:
-        summary = pipeline.run(planned, shown.update)
+            torch.set_num_threads(threads)
+        name = "standard input" if source == STANDARD else source.name
+        with FilmProgress(name, plan.summary.expected, "none" if quiet else progress) as shown:
+            summary = pipeline.run(plan, shown.update)
     _report(summary, as_json, quiet, done=True)
     if summary.damaged:
         sys.exit(UpscaleError.exit_code)
 
 
+def _check_pipes(source: Path, target: Path, as_json: bool) -> None:
+    """Raises UsageError for pipes that cannot be."""
+    if target == STANDARD and as_json:
+        raise UsageError("with OUTPUT - the film is on standard output, and --json cannot be there too")
+    if target == STANDARD and sys.stdout.isatty():
+        raise UsageError("standard output is a terminal; pipe it on, or give OUTPUT a name")
+    if source == STANDARD and sys.stdin.isatty():
+        raise UsageError("standard input is a terminal; pipe a film into it, or give INPUT a name")
+
+
 def _job(source: Path, target: Path, overwrite: bool, **options: Any) -> "Job":
-    from upscale.media.encoder import EncodeOptions
+    from upscale.media.encoder import EncodeOptions, parse_codec_options
+    from upscale.media.source import ReadOptions
     from upscale.pipeline import Job
     from upscale.sampling.options import SampleOptions
 
     def chosen(record: type) -> dict[str, Any]:
         return {field.name: options[field.name] for field in fields(record) if field.name in options}
 
+    options["codec_options"] = parse_codec_options(options["codec_options"])
     return Job(
         source,
         target,
         overwrite=overwrite,
+        read=ReadOptions(**chosen(ReadOptions)),
         sample=SampleOptions(**chosen(SampleOptions)),
         encode=EncodeOptions(**chosen(EncodeOptions)),
         **chosen(Job),

@@ -11,3 +11,9 @@ class UsageError(UpscaleError):
     """The command was given something that cannot work: found before any work began."""
 
     exit_code = 2
+
+
+class ConsumerGoneError(UpscaleError):
+    """Whoever read our standard output has closed it, as ``| head`` does; nothing to tell anyone."""
+
+    exit_code = 141  # 128 + SIGPIPE, as a shell has it

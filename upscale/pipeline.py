@@ -2,22 +2,26 @@
 
     Source.frames -> Frame -> planes -> Upscaler -> larger planes -> Frame (same pts) -> Writer
 
-Memory does not grow with the length of the film: nothing here keeps more than one frame.
+Memory does not grow with the length of the film: nothing here keeps more than two frames.
 """
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
 from upscale.errors import UpscaleError, UsageError
-from upscale.media.encoder import EncodeOptions, check_encoder, chroma_step, output_format
+from upscale.media.destination import Destination, destination, existing
+from upscale.media.encoder import EncodeOptions, Encoder, check_encoder, default_codec, settle
 from upscale.media.info import VideoInfo
-from upscale.media.source import Source, probe
-from upscale.media.writer import Writer, check_target
+from upscale.media.pipe import STANDARD
+from upscale.media.source import ReadOptions, Source
+from upscale.media.writer import Writer
 from upscale.models.catalog import check_model, stages_for
+from upscale.planes import Planes
 from upscale.sampling.options import SampleOptions
 
 LARGEST_SCALE = 8
@@ -36,6 +40,11 @@ class Job:
     duration: Fraction | None = None
     """In seconds; None for the whole film."""
     overwrite: bool = False
+    format: str | None = None
+    """FFmpeg's name of the container; None for the one that the target's name means."""
+    strict: bool = False
+    """Whether to stop rather than leave out, convert or lose anything."""
+    read: ReadOptions = field(default_factory=ReadOptions)
     sample: SampleOptions = field(default_factory=SampleOptions)
     encode: EncodeOptions = field(default_factory=EncodeOptions)
 
@@ -52,7 +61,7 @@ class Summary:
     """Frames that the source seems to have, where it tells."""
     frames: int = 0
     lost: int = 0
-    """Frames that the source could not give."""
+    """Frames that the source could not give, those for which a neighbour stands in among them."""
     damaged: bool = False
     """Whether anything of the source, picture or sound, could not be read."""
     seconds: float = 0.0
@@ -76,8 +85,63 @@ class Summary:
         }
 
 
-def output_size(info: VideoInfo, job: Job) -> tuple[int, int]:
-    """Width and height of the output; even where chroma is subsampled, as encoders want it.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A job that can be done, with its film open."""
+
+    job: Job
+    source: Source
+    destination: Destination
+    encoder: Encoder
+    summary: Summary
+    """What would be done."""
+
+
+@contextlib.contextmanager
+def prepared(job: Job) -> Iterator[Plan]:
+    """Check all that is cheap to check, open the film, and say what would be done.
+
+    Raises UpscaleError or UsageError.
+    """
+    check_model(job.sample.model)
+    if job.source != STANDARD and not job.source.exists() and "%" not in job.source.name:
+        raise UpscaleError(f"{job.source}: no such file")
+    _check_overwriting(job)
+    target = destination(job.target, job.format)
+    codec = job.encode.codec or default_codec(target.container, job.target.suffix)
+    check_encoder(job.encode, codec)
+    with Source(job.source, job.read) as source:
+        info = source.info
+        encoder = settle(info, job.encode, codec)
+        size = output_size(info, job, encoder.step)
+        encoder.check(size)
+        stages_for(max(size[0] / info.width, size[1] / info.height))
+        notes = list(encoder.notes)
+        if job.strict and notes:
+            raise UpscaleError(f"{job.target}: {notes[0]}, which --strict forbids")
+        if source.crop is not None:
+            notes.append(f"black borders were cut off: --crop {source.crop}")
+        yield Plan(
+            job,
+            source,
+            target,
+            encoder,
+            Summary(job, info, size, expected_frames(info, job), warnings=notes),
+        )
+
+
+def _check_overwriting(job: Job) -> None:
+    there = existing(job.target)
+    if there is None:
+        return
+    if there.is_file() and job.source != STANDARD and job.source.exists() and there.samefile(job.source):
+        raise UsageError(f"{job.target}: is the source itself; choose another name")
+    if there.is_file() and not job.overwrite:
+        raise UpscaleError(f"{there}: exists; use -y to overwrite it, or -n to skip it")
+
+
+def output_size(info: VideoInfo, job: Job, step: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of the output, multiples of ``step``: even where chroma is subsampled, say.
 
     Raises UsageError where that is not larger than the source, or more than 8 times as large.
     """
@@ -89,43 +153,11 @@ def output_size(info: VideoInfo, job: Job) -> tuple[int, int]:
             f"{given} is out of range for {info.width}x{info.height}: enlarge up to {LARGEST_SCALE} times"
         )
     factor = Fraction(height, info.height) if height is not None else Fraction(scale)
-    across, down = chroma_step(info.pixels, job.encode)
 
-    def scaled(length: int, step: int) -> int:
-        return max(round(length * factor / step), 1) * step
+    def scaled(length: int, multiple: int) -> int:
+        return max(round(length * factor / multiple), 1) * multiple
 
-    return scaled(info.width, across), scaled(info.height, down)
-
-
-def prepare(job: Job) -> Summary:
-    """Check all that is cheap to check, and say what would be done. Raises UpscaleError or UsageError."""
-    check_model(job.sample.model)
-    if not job.source.exists():
-        raise UpscaleError(f"{job.source}: no such file")
-    if job.target.exists():
-        if job.target.is_file() and job.target.samefile(job.source):
-            raise UsageError(f"{job.target}: is the source itself; choose another name")
-        if job.target.is_file() and not job.overwrite:
-            raise UpscaleError(f"{job.target}: exists; use -y to overwrite it, or -n to skip it")
-    check_target(job.target)
-    check_encoder(job.encode)
-    info = probe(job.source)
-    size = output_size(info, job)
-    stages_for(max(size[0] / info.width, size[1] / info.height))
-    return Summary(job, info, size, expected=expected_frames(info, job), warnings=_conversions(info, job))
-
-
-def _conversions(info: VideoInfo, job: Job) -> list[str]:
-    """What the picture loses on the way to the encoder."""
-    warnings = []
-    made, _ = output_format(info.pixels, job.encode)
-    if info.is_rgb:
-        warnings.append(f"{info.pix_fmt} became Y'CbCr 4:4:4")
-    if info.has_alpha:
-        warnings.append(f"the alpha plane of {info.pix_fmt} was left out")
-    if made.bits < info.pixels.bits:
-        warnings.append(f"{info.pixels.bits} bit became {made.bits} bit: {job.encode.codec} cannot do more")
-    return warnings
+    return scaled(info.width, step[0]), scaled(info.height, step[1])
 
 
 def expected_frames(info: VideoInfo, job: Job) -> int | None:
@@ -137,47 +169,62 @@ def expected_frames(info: VideoInfo, job: Job) -> int | None:
     return part if job.duration is None else min(part, math.ceil(job.duration * info.average_rate))
 
 
-def run(planned: Summary, on_frame: Callable[[int], None] = lambda frames: None) -> Summary:
-    """Do what ``prepare`` answered with. ``on_frame`` is told the number of frames done after each.
+def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Summary:
+    """Do what was prepared. ``on_frame`` is told the number of frames done after each.
 
     Raises UpscaleError if nothing can be written; where only a part of the source could be read, that
     part is written, and ``Summary.lost`` and ``warnings`` say what is missing.
     """
-    job, info, size = planned.job, planned.info, planned.size
-    summary = replace(planned, warnings=list(planned.warnings))
+    job, source, info, size = plan.job, plan.source, plan.summary.info, plan.summary.size
+    summary = replace(plan.summary, warnings=list(plan.summary.warnings))
     began = time.monotonic()
-    with (
-        Source(job.source) as source,
-        Writer(job.target, info, size, job.encode, source.sound, source.metadata) as writer,
-    ):
+    chapters = source.part(job.start, job.duration).chapters(list(source.cargo.chapters))
+    with Writer(plan.destination, info, size, plan.encoder, source.cargo, chapters) as writer:
+        _forbid(writer.notes, job)
         # After the writer: an encoder or a container that refuses says so before a model loads.
-        from upscale.sampling.upscaler import Upscaler
-
-        upscaler = Upscaler(
-            (info.height, info.width),
-            (size[1], size[0]),
-            info.pixels.subsampling,
-            info.chroma_left,
-            job.sample,
-        )
+        enlarge = _enlarger(job, info, size)
+        before: Planes | None = None
+        larger: Planes = ()
         for frame in source.frames(job.start, job.duration, writer.copy):
-            writer.write(replace(frame, planes=upscaler(frame.planes)))
+            if frame.planes is not before:  # a lost frame comes as the planes of the one before it
+                before, larger = frame.planes, enlarge(frame.planes)
+            writer.write(replace(frame, planes=larger))
             summary.frames += 1
             on_frame(summary.frames)
         if summary.frames == 0:
             raise UpscaleError(
                 f"{job.source}: no frame of it could be read{_because(source.losses.reasons)}"
             )
+        damage = [f"{job.source} is damaged: {what}" for what in writer.damage]
+        if source.losses.frames or source.losses.reasons:
+            damage.append(
+                f"{job.source} is damaged: {source.losses.frames} frames could not be read"
+                f"{_because(source.losses.reasons)}, {summary.frames} were written"
+            )
+        _forbid([*source.notes, *damage], job)
     summary.seconds = time.monotonic() - began
     summary.lost = source.losses.frames
-    summary.warnings += [*writer.notes, *(f"{job.source} is damaged: {what}" for what in writer.damage)]
-    summary.damaged = bool(summary.lost or source.losses.reasons or writer.damage)
-    if summary.lost or source.losses.reasons:
-        summary.warnings.append(
-            f"{job.source} is damaged: {summary.lost} frames could not be read"
-            f"{_because(source.losses.reasons)}, {summary.frames} were kept"
-        )
+    summary.damaged = bool(damage)
+    summary.warnings += [*writer.notes, *source.notes, *damage]
     return summary
+
+
+def _enlarger(job: Job, info: VideoInfo, size: tuple[int, int]) -> Callable[[Planes], Planes]:
+    """What makes the planes of a frame larger."""
+    target = (size[1], size[0])
+    if job.sample.model == "nearest":
+        from upscale.sampling.nearest import Nearest
+
+        return Nearest(target, info.pixels.subsampling)
+    from upscale.sampling.upscaler import Upscaler
+
+    source = (info.height, info.width)
+    return Upscaler(source, target, info.pixels.subsampling, info.chroma_left, job.sample)
+
+
+def _forbid(notes: list[str], job: Job) -> None:
+    if job.strict and notes:
+        raise UpscaleError(f"{job.target}: not written, as --strict forbids: {notes[0]}")
 
 
 def _because(reasons: list[str]) -> str:

@@ -1,124 +1,367 @@
-"""Which encoder, which pixel format, which container: what can be settled before a frame is read."""
+"""Which encoder, which pixel format: what can be settled before a frame is read."""
 
+import difflib
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from fractions import Fraction
 
 import av
+import av.logging
 from av.codec.codec import UnknownCodecError
+from av.codec.context import Flags
+from av.container import OutputContainer
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from av.video.stream import VideoStream
 
 from upscale.errors import UsageError
-from upscale.media.pixels import SUBSAMPLING, PixelFormat, describe, planar_name
+from upscale.media.hdr import encoder_parameters
+from upscale.media.info import VideoInfo
+from upscale.media.pixels import SUBSAMPLING, PixelFormat, describe, from_planes, planar_name
+from upscale.planes import Planes
 
-CRF_CODECS = {"libx264", "libx265", "libsvtav1", "libvpx-vp9", "libaom-av1"}
+CRF_CODECS = {"libx264", "libx264rgb", "libx265", "libsvtav1", "libvpx-vp9"}
 """Encoders that understand --crf."""
 
 DEFAULT_CRF = 16
 
+QSCALE_CODECS = {
+    "mpeg1video",
+    "mpeg2video",
+    "mpeg4",
+    "msmpeg4",
+    "msmpeg4v2",
+    "wmv1",
+    "wmv2",
+    "flv",
+    "mjpeg",
+}
 QSCALE = 2 * 118
-"""For encoders that know a fixed quantiser instead: 2, the finest useful one, in FFmpeg's lambda units."""
+"""Encoders that know a fixed quantiser instead, and 2, the finest useful one, in FFmpeg's lambda units."""
 
-SUGGESTED = "try libx264, libx265, libsvtav1 or ffv1"
+DEFAULT_CODEC = "libx264"
+
+DEFAULT_CODECS = {
+    "webm": "libvpx-vp9",
+    "yuv4mpegpipe": "rawvideo",
+    ".png": "png",
+    ".jpg": "mjpeg",
+    ".jpeg": "mjpeg",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+    ".bmp": "bmp",
+}
+"""Container, or suffix of a picture -> what is encoded there unless one says otherwise."""
+
+SUGGESTED = ("libx264", "libx265", "libsvtav1", "ffv1", "prores_ks")
+
+JPEG = {"mjpeg", "ljpeg"}
+"""Encoders of JFIF pictures, which are full range and BT.601 by definition."""
+
+STILLS = {"png", "tiff", "bmp"}
+"""Encoders of pictures that are full range where they are grey."""
+
+EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+"""How swscale converts to RGB without losing a level."""
+
+RAW_FORMATS = [
+    f"{layout}{depth}"
+    for depth in ("", "10le", "12le", "16le")
+    for layout in ("yuv420p", "yuv422p", "yuv444p", "gray")
+]
+"""What an encoder that names no format (rawvideo) is given."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodeOptions:
     """The encoder and how it is asked to work."""
 
-    codec: str = "libx264"
+    codec: str | None = None
+    """None is what suits the container: libx264 where it can be."""
     crf: float | None = None
     """None is DEFAULT_CRF for an encoder that understands it."""
     preset: str | None = None
     pix_fmt: str | None = None
     """None keeps the source's depth and chroma layout, as far as the encoder can."""
+    codec_options: tuple[tuple[str, str], ...] = ()
+    """The encoder's own, by name."""
 
 
-def check_encoder(encode: EncodeOptions) -> None:
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """An encoder, settled for one film: from planes to packets."""
+
+    codec: str
+    planar: PixelFormat
+    """Of the planes it is given."""
+    pix_fmt: str
+    """What it encodes; that planar format, but where it wants RGB or another layout."""
+    matrix: int
+    """Of the Y'CbCr that it encodes; code points of ITU-T H.273, as in ``info.Color``."""
+    options: dict[str, str]
+    full_range: bool
+    notes: tuple[str, ...] = ()
+    """What the picture loses on the way to it."""
+    tags: tuple[int, int] = (2, 2)
+    """Primaries and transfer."""
+    aspect: Fraction | None = None
+    rate: Fraction | None = None
+    source_matrix: int = 2
+
+    @property
+    def step(self) -> tuple[int, int]:
+        """What the width and the height of its pictures have to be multiples of."""
+        layouts = [self.planar.subsampling, describe(planar_name(self.pix_fmt), 0).subsampling]
+        steps = [layout or (1, 1) for layout in layouts]
+        return max(x for x, _ in steps), max(y for _, y in steps)
+
+    def add_to(self, container: OutputContainer, size: tuple[int, int], tick: Fraction) -> VideoStream:
+        """Give ``container`` a stream of pictures of ``size``, their pts in ``tick`` seconds, and open it.
+
+        Raises FFmpegError or ValueError if it will not have them.
+        """
+        stream = container.add_stream(self.codec, rate=self.rate or Fraction(25), options=self.options)
+        assert isinstance(stream, VideoStream)
+        stream.time_base = tick
+        self._set(stream.codec_context, size, tick)
+        if container.format.name == "avi":  # it counts frames, and knows no pts: no reordering either
+            stream.codec_context.max_b_frames = 0
+        stream.codec_context.open()
+        return stream
+
+    def check(self, size: tuple[int, int]) -> None:
+        """Open it on trial. Raises UsageError that says why it cannot, and which can."""
+        reason = self._refusal(size)
+        if reason is None:
+            return
+        width, height = size
+        others = [name for name in SUGGESTED if name != self.codec and _opens(name, size)]
+        raise UsageError(
+            f"{self.codec} cannot encode {width}x{height} {self.pix_fmt} here: {reason};"
+            f" {', '.join(others) or 'no other encoder'} can"
+        )
+
+    def frame(self, planes: Planes, like: VideoFrame | None = None) -> VideoFrame:
+        """The picture to encode. ``like`` is a decoded frame whose closed captions it takes over."""
+        picture = from_planes(planes, self.planar, like)
+        if self.pix_fmt == picture.format.name and self.matrix == self.source_matrix:
+            return picture
+        rgb = av.VideoFormat(self.pix_fmt).is_rgb
+        return picture.reformat(
+            format=self.pix_fmt,
+            src_colorspace=Colorspace(self.source_matrix) if self.source_matrix in _SWSCALE else None,
+            dst_colorspace=Colorspace(self.matrix) if not rgb and self.matrix in _SWSCALE else None,
+            src_color_range=ColorRange.JPEG if self.planar.full_range else ColorRange.MPEG,
+            dst_color_range=ColorRange.JPEG if self.full_range else ColorRange.MPEG,
+            interpolation=EXACT,
+        )
+
+    def _set(self, context: VideoCodecContext, size: tuple[int, int], tick: Fraction) -> None:
+        context.width, context.height = size
+        context.pix_fmt = self.pix_fmt
+        context.time_base = tick
+        context.sample_aspect_ratio = self.aspect or Fraction(0, 1)
+        context.color_range = ColorRange.JPEG if self.full_range else ColorRange.MPEG
+        context.colorspace = self.matrix
+        context.color_primaries, context.color_trc = self.tags
+        context.thread_type = "AUTO"
+        context.flags |= Flags.frame_duration
+        if self.codec in QSCALE_CODECS:
+            context.flags |= Flags.qscale
+            context.global_quality = QSCALE
+
+    def _refusal(self, size: tuple[int, int]) -> str | None:
+        context = av.CodecContext.create(self.codec, "w")
+        assert isinstance(context, VideoCodecContext)
+        context.options = dict(self.options)
+        rate = self.rate or Fraction(25)
+        self._set(context, size, 1 / rate)
+        context.framerate = rate
+        level = av.logging.get_level()
+        av.logging.set_level(av.logging.ERROR)  # FFmpeg tells only its log what is wrong
+        try:
+            with av.logging.Capture() as said:
+                context.open()
+        except (av.FFmpegError, ValueError) as error:
+            return said[-1][2].strip(" .\n") if said else getattr(error, "strerror", None) or str(error)
+        finally:
+            av.logging.set_level(level)
+        unknown = [name for name in self.options if name in context.options]
+        return f"it knows no option {unknown[0]!r}" if unknown else None
+
+
+def check_encoder(encode: EncodeOptions, codec: str) -> None:
     """Raises UsageError for an encoder that there is not, or that cannot do what is asked of it."""
-    names = _formats(encode.codec)
+    names = _formats(codec)
     if encode.pix_fmt is not None and encode.pix_fmt not in names:
-        raise UsageError(f"{encode.codec} cannot write {encode.pix_fmt!r}; it can write {', '.join(names)}")
-    if encode.crf is not None and encode.codec not in CRF_CODECS:
-        raise UsageError(f"{encode.codec} knows no crf; {', '.join(sorted(CRF_CODECS))} do")
+        raise UsageError(f"{codec} cannot write {encode.pix_fmt!r}; it can write {', '.join(names)}")
+    if encode.crf is not None and codec not in CRF_CODECS:
+        raise UsageError(f"{codec} knows no crf; {', '.join(sorted(CRF_CODECS))} do")
+    known = av.CodecContext.create(codec, "w").supported_options
+    options = {option.name for option in (*known.generic, *known.private)}
+    asked = [name for name, _ in encode.codec_options] + (["preset"] if encode.preset else [])
+    for name in asked:
+        if name not in options:
+            near = difflib.get_close_matches(name, options, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise UsageError(f"{codec} knows no option {name!r}{hint}")
 
 
-def output_format(source: PixelFormat, encode: EncodeOptions) -> tuple[PixelFormat, str]:
+def default_codec(container: str, suffix: str) -> str:
+    """The encoder for a container, or a picture of that suffix, when nobody chose one."""
+    return DEFAULT_CODECS.get(container) or DEFAULT_CODECS.get(suffix.lower(), DEFAULT_CODEC)
+
+
+def settle(info: VideoInfo, encode: EncodeOptions, codec: str) -> Encoder:
+    """The encoder for a film. ``codec`` is ``encode``'s, or the default. Raises UsageError."""
+    planar, pix_fmt = output_format(info.pixels, codec, encode.pix_fmt, info.is_rgb)
+    rgb = av.VideoFormat(pix_fmt).is_rgb
+    full_range = planar.full_range or codec in JPEG or rgb
+    matrix = Colorspace.ITU601 if codec in JPEG else info.color.matrix
+    if rgb:
+        matrix = 0  # H.273's code point of RGB
+    options = {} if encode.preset is None else {"preset": encode.preset}
+    if codec in CRF_CODECS:
+        options["crf"] = f"{DEFAULT_CRF if encode.crf is None else encode.crf:g}"
+    if codec == "libx265":
+        options["x265-params"] = "log-level=error"
+    if codec == "ffv1":
+        options |= {"level": "3", "slicecrc": "1"}  # damage to an archive is found, and stays in its slice
+    notes = _losses(info, codec, planar, pix_fmt)
+    if not info.hdr.is_empty:
+        written = encoder_parameters(codec, info.hdr)
+        if written is None:
+            notes.append(f"HDR10 metadata was left out: {codec} does not write it")
+        else:
+            options[written[0]] = ":".join(filter(None, (options.get(written[0]), written[1])))
+    for name, value in encode.codec_options:
+        joined = name.endswith("-params") and name in options
+        options[name] = f"{options[name]}:{value}" if joined else value
+    return Encoder(
+        codec=codec,
+        planar=planar,
+        pix_fmt=pix_fmt,
+        matrix=int(matrix),
+        options=options,
+        full_range=full_range,
+        notes=tuple(notes),
+        tags=(info.color.primaries, info.color.transfer),
+        aspect=info.sample_aspect_ratio,
+        rate=info.average_rate,
+        source_matrix=info.color.matrix,
+    )
+
+
+def output_format(
+    source: PixelFormat, codec: str, pix_fmt: str | None = None, is_rgb: bool = False
+) -> tuple[PixelFormat, str]:
     """The format of the planes to make, and the name of the one to encode.
 
-    They are the same but where the encoder, or ``encode.pix_fmt``, wants a layout that is not the source's.
+    They are the same but where the encoder, or ``pix_fmt``, wants a layout that is not the source's.
+    ``is_rgb`` says that ``source`` was made of RGB.
     """
-    names = _formats(encode.codec)
-    if encode.pix_fmt is None and source.name in names:
-        return source, source.name
-    if encode.pix_fmt is not None:
-        name = encode.pix_fmt
+    names = _formats(codec)
+    if pix_fmt is not None:
+        name = pix_fmt
+    elif source.name in names and not is_rgb:
+        name = source.name
     else:
-        name = min(names, key=lambda name: _distance(source, describe(planar_name(name), 0), name))
+        name = min(names, key=lambda name: _distance(source, is_rgb, name))
     wanted = describe(planar_name(name), 0)
-    full_range = source.full_range or name.startswith("yuvj")
+    if av.VideoFormat(name).is_rgb:
+        return PixelFormat(16, False, source.subsampling), name
+    full_range = source.full_range or name.startswith("yuvj") or codec in JPEG | STILLS
     made = PixelFormat(wanted.bits, full_range, source.subsampling)
     if not made.exists:
         made = PixelFormat(source.bits, full_range, source.subsampling)
     return made, name
 
 
-def chroma_step(source: PixelFormat, encode: EncodeOptions) -> tuple[int, int]:
-    """What the width and height of the output have to be multiples of."""
-    made, name = output_format(source, encode)
-    layouts = [
-        layout for layout in (made.subsampling, describe(planar_name(name), 0).subsampling) if layout
-    ]
-    return max((x for x, _ in layouts), default=1), max((y for _, y in layouts), default=1)
+_SWSCALE = (Colorspace.ITU709, Colorspace.FCC, Colorspace.ITU601, Colorspace.SMPTE240M, 6, 9)
 
 
-def encoder_options(encode: EncodeOptions) -> dict[str, str]:
-    """What to pass to the encoder by name."""
-    options = {} if encode.preset is None else {"preset": encode.preset}
-    if encode.codec in CRF_CODECS:
-        options["crf"] = f"{DEFAULT_CRF if encode.crf is None else encode.crf:g}"
-    return options
+def _losses(info: VideoInfo, codec: str, planar: PixelFormat, pix_fmt: str) -> list[str]:
+    """What the picture loses on the way to the encoder."""
+    notes = []
+    encoded = av.VideoFormat(pix_fmt)
+    if info.is_rgb and not encoded.is_rgb:
+        notes.append(f"{info.pix_fmt} became Y'CbCr {pix_fmt}")
+    if info.has_alpha:
+        notes.append(f"the alpha plane of {info.pix_fmt} was left out")
+    bits = max(component.bits for component in encoded.components)
+    if bits < info.pixels.bits:
+        notes.append(f"{info.pixels.bits} bit became {bits} bit: {codec} cannot do more")
+    subsampling = describe(planar_name(pix_fmt), 0).subsampling
+    across, down = info.pixels.subsampling or (64, 64)
+    x, y = subsampling or (64, 64)
+    if info.pixels.subsampling is not None and (x > across or y > down) and not info.is_rgb:
+        notes.append(f"the colour of {info.pix_fmt} became coarser: {pix_fmt} is what {codec} writes")
+    return notes
 
 
-def container_name(path: Path) -> str:
-    """FFmpeg's name of the container for a suffix."""
-    known = {
-        ".mp4": "mp4",
-        ".m4v": "mp4",
-        ".mov": "mov",
-        ".mkv": "matroska",
-        ".webm": "webm",
-        ".avi": "avi",
-    }
-    known |= {".ts": "mpegts", ".m2ts": "mpegts", ".nut": "nut", ".mpg": "mpeg", ".y4m": "yuv4mpegpipe"}
-    return known.get(path.suffix.lower(), path.suffix.lstrip("."))
+os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints how it is set up, unless told to print errors alone
+
+
+def _opens(codec: str, size: tuple[int, int]) -> bool:
+    try:
+        _, pix_fmt = output_format(PixelFormat(8, False, (2, 2)), codec)
+    except UsageError:
+        return False
+    plain = PixelFormat(8, False, (2, 2))
+    options = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+    return Encoder(codec, plain, pix_fmt, 1, options, full_range=False)._refusal(size) is None
 
 
 def _formats(name: str) -> list[str]:
-    """The Y'CbCr and grey formats that an encoder takes; RGB would need a second conversion."""
+    """The formats without alpha that an encoder takes."""
     try:
         codec = av.Codec(name, "w")
     except UnknownCodecError:
-        raise UsageError(f"no encoder is called {name!r}; {SUGGESTED}") from None
+        raise UsageError(f"no encoder is called {name!r}; try {', '.join(SUGGESTED)}") from None
     if codec.type != "video":
-        raise UsageError(f"{name} encodes {codec.type}; {SUGGESTED}")
-    # An encoder that names no format (rawvideo) takes them all.
-    listed = [fmt.name for fmt in codec.video_formats or ()] or ["yuv420p", "yuv422p", "yuv444p", "gray"]
-    names = [name for name in listed if _is_ycbcr(name)]
-    if not names:
-        raise UsageError(f"{name} writes no Y'CbCr, only {', '.join(listed)}; {SUGGESTED}")
-    return names
+        raise UsageError(f"{name} encodes {codec.type}; try {', '.join(SUGGESTED)}")
+    names = [fmt.name for fmt in codec.video_formats or ()] or RAW_FORMATS
+    usable = [name for name in names if _is_usable(name)]
+    if not usable:
+        raise UsageError(f"{name} writes only {', '.join(names)}; try {', '.join(SUGGESTED)}")
+    return usable
 
 
-def _is_ycbcr(name: str) -> bool:
+def _is_usable(name: str) -> bool:
     fmt = av.VideoFormat(name)
     hardware = not fmt.components  # frames that live on a device
-    return not (hardware or fmt.is_rgb or fmt.has_palette or fmt.is_bayer or name.startswith("mono"))
+    return not (
+        hardware
+        or fmt.has_palette
+        or fmt.is_bayer
+        or name.startswith(("mono", "grayf", "gbrpf", "yaf"))
+        or "byte" in name
+        or "msb" in name
+        or any(component.is_alpha for component in fmt.components)
+        or min(component.bits for component in fmt.components) < 8
+    )
 
 
-def _distance(source: PixelFormat, target: PixelFormat, name: str) -> tuple[bool, int, bool, int]:
-    """How much of ``source`` is lost in ``target``: chroma, depth, plainness, and then wasted room."""
+def _distance(source: PixelFormat, is_rgb: bool, name: str) -> tuple[bool, int, bool, bool, int]:
+    """How much of ``source`` is lost in ``name``, the worst first; then what is odd or wasteful."""
+    target = describe(planar_name(name), 0)
     across, down = source.subsampling or SUBSAMPLING["444"]
     x, y = target.subsampling or (64, 64)
     loses_chroma = source.subsampling is not None and (x > across or y > down)
+    is_other = av.VideoFormat(name).is_rgb != is_rgb
     plain = planar_name(name) == name and not name.startswith(("yuvj", "yuva"))
     room = target.bits + 10 * (across * down - x * y)
-    return loses_chroma, max(0, source.bits - target.bits), not plain, room
+    return loses_chroma, max(0, source.bits - target.bits), is_other, not plain, room
+
+
+def parse_codec_options(items: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """``KEY=VALUE`` of the command line, in order. Raises UsageError."""
+    pairs = []
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not key or not equals:
+            raise UsageError(f"{item!r} is no option of an encoder; write KEY=VALUE")
+        pairs.append((key, value))
+    return tuple(pairs)

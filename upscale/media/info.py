@@ -1,13 +1,17 @@
 """What there is to know about a video, read once."""
 
+import struct
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from av.container import InputContainer
+from av.sidedata.sidedata import SideData
+from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
+from upscale.media.hdr import NO_HDR, HdrMetadata, read_hdr
 from upscale.media.pixels import PixelFormat, describe, guessed_matrix, planar_name
 
 
@@ -22,7 +26,7 @@ class Color:
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """The first video stream of a file. Nothing else in the program reads a container's metadata."""
+    """The picture of a film, as ``Source`` yields it."""
 
     path: Path
     container: str
@@ -30,7 +34,7 @@ class VideoInfo:
     width: int
     height: int
     pixels: PixelFormat
-    """Of the planes that ``decode`` yields: the stream's own, or 4:4:4 for RGB."""
+    """Of its planes: the stream's own, or 4:4:4 for RGB."""
     pix_fmt: str
     """FFmpeg's name of the format that the decoder gives."""
     is_rgb: bool
@@ -49,7 +53,8 @@ class VideoInfo:
     declared_frames: int
     """Frames that the container's index promises, 0 if it has none."""
     display_matrix: tuple[int, ...] | None = None
-    """Rotation and mirroring for the player, as FFmpeg's nine integers; ``source.probe`` finds it."""
+    """Rotation and mirroring for the player, as FFmpeg's nine integers."""
+    hdr: HdrMetadata = NO_HDR
     chroma_left: bool = True
     """Whether subsampled chroma sits on every other luma column (MPEG-2 and after), or between (JPEG)."""
 
@@ -78,36 +83,52 @@ def location(path: Path) -> str:
     return f"file:{path}"
 
 
-def describe_stream(container: InputContainer, stream: VideoStream, path: Path) -> VideoInfo:
-    """The record of one stream of an open container."""
+def describe_stream(
+    container: InputContainer, stream: VideoStream, path: Path, first: VideoFrame | None = None
+) -> VideoInfo:
+    """The record of one stream of an open container. ``first`` is its first frame, if it has one."""
     context = stream.codec_context
     assert context.pix_fmt is not None
     assert stream.time_base is not None
-    planar = planar_name(context.pix_fmt)
-    converted = stream.format.is_rgb or stream.format.has_palette
-    color_range = ColorRange.MPEG if converted else context.color_range
+    fmt = first.format if first is not None else stream.format
+    color = first if first is not None else context
+    planar = planar_name(fmt.name)
+    converted = fmt.is_rgb or fmt.has_palette
+    color_range = ColorRange.MPEG if converted else _known(color.color_range, context.color_range, 0)
     # Players take untagged pictures by their size, which changes here: so the tag is made explicit.
-    known = not converted and context.colorspace != UNSPECIFIED
-    matrix = context.colorspace if known else guessed_matrix(context.width, context.height)
-    aspect = stream.sample_aspect_ratio
+    width, height = (first.width, first.height) if first is not None else (context.width, context.height)
+    matrix = _known(color.colorspace, context.colorspace, UNSPECIFIED)
+    if converted or matrix == UNSPECIFIED:
+        matrix = guessed_matrix(width, height)
+    display = first.side_data.get("DISPLAYMATRIX") if first is not None else None
     ticks, tick = (stream.duration, stream.time_base)
     if not ticks:
         ticks, tick = container.duration, Fraction(1, AV_TIME_BASE)
     return VideoInfo(
         path=path,
         container=container.format.name,
-        width=context.width,
-        height=context.height,
+        width=width,
+        height=height,
         pixels=describe(planar, color_range),
-        pix_fmt=context.pix_fmt,
+        pix_fmt=fmt.name,
         is_rgb=converted,
-        has_alpha=any(component.is_alpha for component in stream.format.components),
-        color=Color(int(matrix), int(context.color_primaries), int(context.color_trc)),
-        sample_aspect_ratio=aspect or None,
-        time_base=Fraction(stream.time_base),
+        has_alpha=any(component.is_alpha for component in fmt.components),
+        color=Color(
+            int(matrix),
+            _known(color.color_primaries, context.color_primaries, UNSPECIFIED),
+            _known(color.color_trc, context.color_trc, UNSPECIFIED),
+        ),
+        sample_aspect_ratio=stream.sample_aspect_ratio or None,
+        time_base=Fraction((first is not None and first.time_base) or stream.time_base),
         average_rate=Fraction(stream.average_rate) if stream.average_rate else None,
         start=Fraction(container.start_time or 0, AV_TIME_BASE),
         duration=ticks * Fraction(tick) if ticks else None,
         declared_frames=stream.frames,
+        display_matrix=struct.unpack("=9i", bytes(display)) if isinstance(display, SideData) else None,
+        hdr=read_hdr(first) if first is not None else NO_HDR,
         chroma_left=context.name not in CENTRED_CHROMA,
     )
+
+
+def _known(value: int, otherwise: int, unknown: int) -> int:
+    return int(otherwise if value == unknown else value)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.frame import PictureType
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from numpy.typing import NDArray
 
 from upscale.planes import Planes
@@ -115,7 +116,7 @@ def describe(name: str, color_range: int) -> PixelFormat:
 def to_planes(frame: av.VideoFrame) -> Planes:
     """The float planes of a decoded frame; alpha, if any, is left behind.
 
-    RGB goes through ``guessed_matrix``, to limited range.
+    RGB goes through ``guessed_matrix``, with 16 bit in between, so that 8 bit come back as they were.
     """
     frame = as_planar(frame)
     pixels = describe(frame.format.name, frame.color_range)
@@ -126,13 +127,18 @@ def to_planes(frame: av.VideoFrame) -> Planes:
     return luma, pixels.to_float(chroma, chroma=True)
 
 
-def from_planes(planes: Planes, pixels: PixelFormat) -> av.VideoFrame:
+def from_planes(planes: Planes, pixels: PixelFormat, like: av.VideoFrame | None = None) -> av.VideoFrame:
     """The frame whose planes these are, rounded to the codes of ``pixels``.
 
-    Raises ValueError if the planes do not have the shapes that ``pixels`` asks for.
+    ``like`` is a frame of another size whose side data it is to carry. Raises ValueError if the planes do
+    not have the shapes that ``pixels`` asks for.
     """
     _, height, width = planes[0].shape
     frame = av.VideoFrame(width, height, pixels.name)
+    if like is not None:  # PyAV copies side data only when it resamples; the samples are overwritten below
+        frame = like.reformat(width, height, pixels.name, interpolation=Interpolation.POINT)
+        frame.make_writable()
+        frame.pict_type = PictureType.NONE
     frame.color_range = ColorRange.JPEG if pixels.full_range else ColorRange.MPEG
     _codes(frame.planes[0], pixels)[:] = pixels.to_codes(planes[0][0], chroma=False)
     if pixels.subsampling is not None:
@@ -151,9 +157,10 @@ def as_planar(frame: av.VideoFrame) -> av.VideoFrame:
         return frame
     if frame.format.is_rgb or frame.format.has_palette:
         return frame.reformat(
-            format=name,
+            format="yuv444p16le",
             dst_colorspace=guessed_matrix(frame.width, frame.height),
             dst_color_range=ColorRange.MPEG,
+            interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
         )
     return frame.reformat(format=name)
 

@@ -1,9 +1,10 @@
 """Sound, on its way past the picture: copied where the container can hold it, else converted."""
 
-from typing import Protocol
+from fractions import Fraction
 
 import av
 from av.audio.codeccontext import AudioCodecContext
+from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
@@ -18,44 +19,24 @@ UNLISTED = {"mpegts": _STREAMED, "nut": _STREAMED | {"flac", "vorbis", "pcm_s16l
 """Codecs that a container holds without telling: these muxers list no more than their default."""
 
 
-class Track(Protocol):
-    """One sound track of the output."""
-
-    def pass_on(self, packet: Packet) -> list[Packet]:
-        """The packets to write for one packet of the source, on its clock."""
-
-    def end(self) -> list[Packet]:
-        """The packets to write when the source has no more."""
+LATE = Fraction(1, 100)
+"""Seconds by which the times of sound may stray from its samples before silence fills the gap."""
 
 
-class CopiedTrack:
-    """The source's packets, bit for bit."""
-
-    def __init__(self, container: OutputContainer, source: AudioStream):
-        self._stream = container.add_stream_from_template(source)
-        self._stream.metadata.update(source.metadata)
-
-    def pass_on(self, packet: Packet) -> list[Packet]:
-        packet.stream = self._stream
-        return [packet]
-
-    def end(self) -> list[Packet]:
-        return []
-
-
-class ConvertedTrack:
-    """The same sound in the codec that the container prefers."""
+class ConvertedSound:
+    """A source's sound in the codec that the container prefers."""
 
     def __init__(self, container: OutputContainer, source: AudioStream):
         """Raises FFmpegError or ValueError if there is no encoder that takes it."""
+        if container.default_audio_codec in ("", "none"):
+            raise ValueError(f"{container.format.name} takes no sound")
         self._decoder = source.codec_context
         self.codec = container.default_audio_codec
-        rate, layout = _settings(self.codec, source)
-        stream = container.add_stream(self.codec, rate=rate, layout=layout)
+        self._rate, layout = _settings(self.codec, source)
+        stream = container.add_stream(self.codec, rate=self._rate, layout=layout)
         assert isinstance(stream, AudioStream)
-        self._stream = stream
-        self._stream.metadata.update(source.metadata)
-        self._resampler = AudioResampler(self._stream.format, self._stream.layout, rate)
+        self.stream = stream
+        self._resampler = self._new_resampler()
         self.packets_lost = 0
 
     def pass_on(self, packet: Packet) -> list[Packet]:
@@ -66,30 +47,35 @@ class ConvertedTrack:
             return []
         packets: list[Packet] = []
         for frame in frames:
-            frame.pts, frame.time_base = packet.pts, packet.time_base
-            for resampled in self._resampler.resample(frame):
-                packets += self._stream.encode(resampled)
+            if frame.pts is None:
+                frame.pts = packet.pts
+            frame.time_base = packet.time_base
+            packets += self._encode(frame)
         return packets
 
     def end(self) -> list[Packet]:
-        packets: list[Packet] = []
-        for resampled in self._resampler.resample(None):
-            packets += self._stream.encode(resampled)
-        return packets + self._stream.encode()
+        return [*self._flush(), *self.stream.encode()]
+
+    def _encode(self, frame: AudioFrame) -> list[Packet]:
+        try:
+            resampled = self._resampler.resample(frame)
+        except ValueError:  # the sound changes its rate or its layout here
+            packets = self._flush()
+            self._resampler = self._new_resampler()
+            return packets + self._encode(frame)
+        return [packet for part in resampled for packet in self.stream.encode(part)]
+
+    def _flush(self) -> list[Packet]:
+        return [packet for part in self._resampler.resample(None) for packet in self.stream.encode(part)]
+
+    def _new_resampler(self) -> AudioResampler:
+        """One that puts silence where packets are missing, so that what follows keeps its time."""
+        filling = {"async": "1", "min_hard_comp": str(float(LATE))}
+        context = self.stream.codec_context
+        return AudioResampler(context.format, context.layout, self._rate, options=filling)
 
 
-def add_track(container: OutputContainer, source: AudioStream) -> CopiedTrack | ConvertedTrack:
-    """Give the output a track for ``source``. Raises ValueError or FFmpegError where none can be had."""
-    if source.codec_context is None:
-        raise ValueError("its codec is unknown")
-    if _holds(container, source):
-        return CopiedTrack(container, source)
-    if container.default_audio_codec in ("", "none"):
-        raise ValueError("the container takes no sound")
-    return ConvertedTrack(container, source)
-
-
-def _holds(container: OutputContainer, source: AudioStream) -> bool:
+def holds_sound(container: OutputContainer, source: AudioStream) -> bool:
     """Whether the container takes the source's packets as they are, and players find them there."""
     codec = source.codec_context.name
     if codec.startswith("pcm_"):

@@ -1,31 +1,54 @@
-"""Video in: a file opened once, its frames one after the other, its other packets on the side."""
+"""Video in: a film opened once, its frames one after the other, its other packets on the side."""
 
-import struct
+import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import av
-from av.audio.stream import AudioStream
+from av.container import InputContainer
 from av.packet import Packet
-from av.sidedata.sidedata import SideData
-from av.stream import Disposition
+from av.stream import Stream
 from av.video.frame import VideoFrame
 
-from upscale.errors import UpscaleError
-from upscale.media.clock import Clock
+from upscale.errors import UpscaleError, UsageError
+from upscale.media.crop import Crop, find_borders
+from upscale.media.filters import PULLDOWN, conformed, progressive, without_pulldown
 from upscale.media.info import VideoInfo, describe_stream, location
-from upscale.media.pixels import describe, planar_name, to_planes
+from upscale.media.losses import Losses
+from upscale.media.part import Part
+from upscale.media.pipe import STANDARD, StoppedError, standard_input
+from upscale.media.pixels import to_planes
+from upscale.media.reading import Reading
+from upscale.media.tracks import Cargo, is_cover, lasting
 from upscale.planes import Planes
 
-INTERLEAVING = Fraction(1)
-"""Seconds to read past the end of a part: sound may stand that far behind its picture in a file."""
+CROP_SAMPLES = 24
+"""Frames that are looked at for black borders, all over the film."""
 
-TOLERANCE = Fraction(1, 2)
-"""Seconds by which a film may end before its promised duration and still be whole."""
+NTSC = Fraction(30000, 1001)
+"""Frames a second that 3:2 pulldown makes."""
+
+EXTRAS = ("A53_CC", "AFD", "S12M_TIMECODE")
+"""Side data of single frames that encoders write again: closed captions, active format, time code."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """What is done to the frames of a film before anything else."""
+
+    deinterlace: str = "auto"
+    """See ``filters.progressive``."""
+    detelecine: bool = False
+    """Undo 3:2 pulldown."""
+    crop: str = "off"
+    """``auto``, ``off``, or WIDTH:HEIGHT:X:Y."""
+
+
+AS_IT_IS = ReadOptions(deinterlace="off")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,50 +60,39 @@ class Frame:
     duration: int
     """In ticks; 0 where the stream does not say."""
     time_base: Fraction
-
-
-@dataclass(slots=True)
-class Losses:
-    """What could not be read."""
-
-    frames: int = 0
-    reasons: list[str] = field(default_factory=list)
-
-
-def probe(path: Path) -> VideoInfo:
-    """Open a film, look at its first frame too, and close it. Raises UpscaleError as ``Source`` does."""
-    with Source(path) as source:
-        first = next(source._decoded(None, Fraction(0), None), None)
-        matrix = first.side_data.get("DISPLAYMATRIX") if first is not None else None
-        if not isinstance(matrix, SideData):
-            return source.info
-        return replace(source.info, display_matrix=struct.unpack("=9i", bytes(matrix)))
+    extras: VideoFrame | None = None
+    """The decoded frame, where it carries closed captions or the like."""
 
 
 class Source:
-    """An open video. Use it as a context manager.
+    """An open film, from a file or (``-``) from standard input. Use it as a context manager.
 
-    ``info`` describes the picture, ``sound`` are its audio streams, and after
-    ``frames`` has ended ``losses`` says what the file could not give.
+    ``info`` describes the picture, ``cargo`` what else there is, and after ``frames`` has ended ``losses``
+    says what could not be read, and ``notes`` what changed on the way.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, read: ReadOptions = AS_IT_IS):
         """Raises UpscaleError if there is no such file, or no video that can be decoded in it."""
+        self.path, self._read = path, read
+        self.notes: list[str] = []
         self._container = _open(path)
         try:
             self._video = _video_stream(self._container, path)
-            self.info: VideoInfo = describe_stream(self._container, self._video, path)
+            self._reading, self._pictures, self._first = self._begin()
+            self.info = self._describe()
+            self.crop = self._choose_crop(read.crop)
+            if self.crop is not None:
+                self.info = replace(self.info, width=self.crop.width, height=self.crop.height)
+            self.cargo = Cargo(
+                streams=[stream for stream in self._container.streams if self._travels(stream)],
+                metadata=dict(self._container.metadata),
+                picture_metadata=lasting(self._video.metadata),
+                disposition=self._video.disposition,
+                chapters=self._container.chapters(),
+            )
         except BaseException:
             self._container.close()
             raise
-        self.sound: list[AudioStream] = list(self._container.streams.audio)
-        self.metadata: dict[str, str] = dict(self._container.metadata)
-        self.losses = Losses()
-        self._given = 0
-        self._hidden = 0
-        """Packets that an edit list wants decoded, and not shown."""
-        self._end = Fraction(0)
-        """Where the last packet of any stream ended, in seconds."""
 
     def __enter__(self) -> Self:
         return self
@@ -89,6 +101,15 @@ class Source:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._container.close()
+
+    @property
+    def losses(self) -> Losses:
+        """What could not be read so far."""
+        return self._reading.losses
+
+    def part(self, start: Fraction | None, duration: Fraction | None) -> Part:
+        """A part of the film, in seconds from its beginning; the whole film without either."""
+        return Part.of(self.info.start, start, duration)
 
     def frames(
         self,
@@ -100,60 +121,49 @@ class Source:
 
         ``start`` and ``duration`` (seconds from the beginning of the file) choose a part of it, whose
         clock then begins at 0; without them every pts is the stream's own. ``aside`` is given the packets
-        of the ``sound`` streams as they come, on the same clock.
+        of the ``cargo``'s streams as they come, on the same clock. A frame that was lost is the one before
+        it once more: the very same planes.
         """
-        begin = self.info.start + (start or 0)
-        end = None if duration is None else begin + duration
-        shift = begin if start is not None or duration is not None else Fraction(0)
-        # Containers round the time at which they start, so times are compared as the stream counts them.
-        tick = self.info.time_base
-        first, last = round(begin / tick), None if end is None else round(end / tick)
-        if start:
-            self._seek(begin)
-        reached = None
-        for frame in self._decoded(end, shift, aside if self.sound else None):
-            assert frame.pts is not None
-            if (start is not None and frame.pts < first) or (last is not None and frame.pts >= last):
+        part = self.part(start, duration)
+        if start and self.path != STANDARD:
+            self._seek(part.begin)
+        reading, tick = self._reading, self.info.time_base
+        reading.until = part.end
+        self._deliver_to(aside, part)
+        shift = round(part.shift / tick)
+        steps = round(reading.tick / tick)  # 2 where every field becomes a frame, in half ticks
+        missing = reading.gaps.missing
+        shown: Frame | None = None
+        for picture in itertools.chain([self._first] if self._first else [], self._pictures):
+            assert picture.pts is not None
+            while missing and missing[0] * steps < picture.pts:
+                place = missing.popleft() * steps - shift
+                if shown is not None and place > shown.pts and not self._read.detelecine:
+                    shown = replace(shown, pts=place)
+                    yield shown
+            if not part.shows(picture.pts, tick):
                 continue
-            self._check_unchanged(frame)
-            reached = frame.pts + (frame.duration or self._typical_duration)
-            self._given += 1
-            yield Frame(to_planes(frame), frame.pts - round(shift / tick), frame.duration or 0, tick)
-        if start is None and duration is None and reached is not None:
-            self.losses.frames = max(self.losses.frames, self._missing(reached))
+            extras = picture if any(picture.side_data.get(kind) for kind in EXTRAS) else None
+            shown = Frame(self._planes(picture), picture.pts - shift, picture.duration or 0, tick, extras)
+            yield shown
+        if start is None and duration is None:
+            if shown is not None:
+                yield from (replace(shown, pts=place * steps) for place in missing)
+            promised = reading.missing(self.info.duration, self.info.start)
+            self.losses.frames = max(self.losses.frames, promised)
 
-    def _decoded(
-        self,
-        end: Fraction | None,
-        shift: Fraction,
-        aside: Callable[[Packet], None] | None,
-    ) -> Iterator[VideoFrame]:
-        """Every frame of the video stream from the container's position on, each with a pts."""
-        clock = Clock(self._typical_duration)
-        for packet in self._packets(end):
-            if packet.stream is not self._video:
-                assert packet.pts is not None
-                at = packet.pts * packet.time_base
-                if aside and (not shift or at >= shift) and (end is None or at < end):
-                    _delay(packet, -shift)
-                    aside(packet)
-                continue
-            for frame in self._decode(packet):
-                yield clock.stamp(frame)
-        for frame in self._decode(None):
-            yield clock.stamp(frame)
-
-    def _check_unchanged(self, frame: VideoFrame) -> None:
-        size, planar = (frame.width, frame.height), planar_name(frame.format.name)
-        if size != (self.info.width, self.info.height):
-            what = f"size, from {self.info.width}x{self.info.height} to {size[0]}x{size[1]}"
-        elif describe(planar, frame.color_range).subsampling != self.info.pixels.subsampling:
-            what = f"format, to {frame.format.name}"
+    def _begin(self) -> tuple[Reading, Iterator[VideoFrame], VideoFrame | None]:
+        """Read from the container's position on: the reading, its pictures as wanted, and the first one."""
+        reading = Reading(self._container, self._video)
+        reading.notes = self.notes
+        pictures = reading.pictures()
+        if self._read.detelecine:
+            pictures = without_pulldown(pictures, reading.rate or NTSC)
         else:
-            return
-        assert frame.pts is not None
-        at = float(frame.pts * self.info.time_base)
-        raise UpscaleError(f"{self.info.path}: the picture changes {what}, at {at:g} s; cut the file there")
+            order = self._video.codec_context.field_order
+            pictures = progressive(pictures, self._read.deinterlace, reading.rate, order)
+        pictures = conformed(pictures, self.notes)
+        return reading, pictures, next(pictures, None)
 
     def _seek(self, begin: Fraction) -> None:
         """Go to where decoding has to start for a frame at ``begin`` seconds on the container's clock.
@@ -161,105 +171,98 @@ class Source:
         A container without an index may land behind the key frame that it was asked for, so what comes
         first is looked at, and a place twice as far back is tried until it is early enough.
         """
+        covers = [packet for packet in self._reading.held if is_cover(packet.stream)]
         back = Fraction(0)
-        while begin - back > self.info.start:
-            place = int((begin - back) / self.info.time_base)
-            self._jump(place)
-            first = next(self._decoded(None, Fraction(0), None), None)
-            self.losses = Losses()
-            if first is not None and first.pts is not None and first.pts * self.info.time_base <= begin:
-                self._jump(place)
-                return
+        while True:
+            place = max(begin - back, self.info.start)
+            try:
+                self._container.seek(int(place / self._reading.tick), stream=self._video)
+            except av.FFmpegError as error:
+                raise UpscaleError(
+                    f"{self.path}: one cannot jump in it ({error.strerror}); leave --start out"
+                ) from error
+            self._reading, self._pictures, self._first = self._begin()
+            first = self._first
+            early = first is not None and first.pts is not None and first.pts * self.info.time_base <= begin
+            if early or place == self.info.start:
+                break
             back = max(2 * back, Fraction(1, 2))
-        self._jump(int(self.info.start / self.info.time_base))
+        self._reading.held[:0] = covers
 
-    def _jump(self, place: int) -> None:
-        try:
-            self._container.seek(place, stream=self._video)
-        except av.FFmpegError as error:
-            raise UpscaleError(
-                f"{self.info.path}: one cannot jump in it ({error.strerror}); leave --start out"
-            ) from error
+    def _deliver_to(self, aside: Callable[[Packet], None] | None, part: Part) -> None:
+        """Give ``aside`` the packets that came before the first picture, and from now on the others."""
 
-    def _missing(self, reached: int) -> int:
-        """How many frames that the container promises are missing; the last one ended at ``reached``.
+        def deliver(packet: Packet) -> None:
+            if aside is not None and (is_cover(packet.stream) or part.take(packet)):
+                aside(packet)
 
-        An AVI declares the frames that it repeats too, and an mp4 those that its edit list hides; so what
-        counts is how far they should have reached. Matroska promises a duration, of its longest stream.
-        """
-        first = self._video.start_time or 0
-        covered = (reached - first) // self._typical_duration
-        if self.info.declared_frames:
-            declared = self.info.declared_frames - self._hidden
-            return max(0, min(declared - self._given, declared - covered))
-        promised = self.info.duration
-        if "matroska" not in self.info.container or promised is None or not self.info.average_rate:
-            return 0
-        if self._end + TOLERANCE >= self.info.start + promised:
-            return 0
-        return max(0, round(promised * self.info.average_rate) - covered)
+        self._reading.aside = deliver
+        for packet in self._reading.held:
+            deliver(packet)
+        self._reading.held = []
 
-    @property
-    def _typical_duration(self) -> int:
-        rate = self.info.average_rate
-        return max(1, round(1 / (rate * self.info.time_base))) if rate else 1
+    def _planes(self, picture: VideoFrame) -> Planes:
+        planes = to_planes(picture)
+        return planes if self.crop is None else self.crop(planes, self.info.pixels.subsampling)
 
-    def _packets(self, end: Fraction | None) -> Iterator[Packet]:
-        """Packets of video and sound, to a little past ``end`` or to where the file breaks off."""
-        try:
-            for packet in self._container.demux([self._video, *self.sound]):
-                # The demuxer ends with an empty packet a stream; draining is our own affair.
-                if not packet.size or (packet.pts is None and packet.stream is not self._video):
-                    continue
-                if packet.dts is not None:
-                    self._end = max(self._end, (packet.dts + (packet.duration or 0)) * packet.time_base)
-                is_film = packet.stream is self._video
-                self._hidden += is_film and packet.is_discard
-                if is_film and end is not None and packet.dts is not None:
-                    past = packet.dts * packet.time_base - end
-                    if past > INTERLEAVING:
-                        return
-                yield packet
-        except av.FFmpegError as error:
-            self._lost(0, f"the file breaks off: {error.strerror}")
+    def _describe(self) -> VideoInfo:
+        info = describe_stream(self._container, self._video, self.path, self._first)
+        if info.average_rate is None or self._first is None:
+            return info
+        factor = 1 / PULLDOWN if self._read.detelecine else Fraction(1)
+        if self._read.deinterlace == "bob":
+            factor *= 2
+        count = round(info.declared_frames * factor)
+        return replace(info, average_rate=info.average_rate * factor, declared_frames=count)
 
-    def _decode(self, packet: Packet | None) -> list[VideoFrame]:
-        """The frames that a packet completes; None drains the decoder at the end."""
-        try:
-            return self._video.codec_context.decode(packet)
-        except av.EOFError:
-            return []
-        except av.FFmpegError as error:
-            self._lost(1, error.strerror)
-            return []
+    def _choose_crop(self, asked: str) -> Crop | None:
+        if asked == "off":
+            return None
+        if asked != "auto":
+            crop: Crop | None = Crop.parse(asked)
+        elif self.path == STANDARD:
+            raise UsageError("a pipe cannot be looked through; give the crop as WIDTH:HEIGHT:X:Y")
+        else:
+            crop = find_borders(_samples(self.path), self.info.pixels.subsampling)
+        if crop is not None:
+            crop.check(self.info.width, self.info.height, self.info.pixels.subsampling)
+        return crop
 
-    def _lost(self, frames: int, reason: str | None) -> None:
-        self.losses.frames += frames
-        if reason and reason not in self.losses.reasons:
-            self.losses.reasons.append(reason)
+    def _travels(self, stream: Stream) -> bool:
+        """Whether a stream is to be carried over; what muxers make anew from chapters and tags is not."""
+        if stream.type == "data" and "mov" in self._container.format.name:
+            text_of_chapters = stream.name == "bin_data" and bool(self._container.chapters())
+            if text_of_chapters or "timecode" in stream.metadata:
+                return False
+        return stream is not self._video
 
 
-def _delay(packet: Packet, seconds: Fraction) -> None:
-    ticks = round(seconds / packet.time_base)
-    if packet.pts is not None:
-        packet.pts += ticks
-    if packet.dts is not None:
-        packet.dts += ticks
+def _samples(path: Path) -> Iterator[Planes]:
+    """Frames from all over a film; where there is no telling how long it is, from its beginning."""
+    with Source(path) as source:
+        length = source.info.duration
+    for number in range(CROP_SAMPLES if length else 1):
+        with Source(path) as source:
+            start = length * number / CROP_SAMPLES if length else None
+            yield from (frame.planes for frame in itertools.islice(source.frames(start), 1))
 
 
-def _open(path: Path) -> av.container.InputContainer:
-    if not path.exists():
-        raise UpscaleError(f"{path}: no such file")
-    if path.is_dir():
+def _open(path: Path) -> InputContainer:
+    if path != STANDARD and path.is_dir():
         raise UpscaleError(f"{path}: is a folder; give a video file")
+    file = standard_input() if path == STANDARD else location(path)
     try:
-        return av.open(location(path))
+        return av.open(file, "r", metadata_errors="replace")
+    except StoppedError as error:
+        raise error.by from None
+    except av.FileNotFoundError:
+        raise UpscaleError(f"{path}: no such file") from None
     except av.FFmpegError as error:
         raise UpscaleError(f"{path}: cannot be read as a video ({error.strerror})") from error
 
 
-def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
-    pictures = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+def _video_stream(container: InputContainer, path: Path) -> av.VideoStream:
+    pictures = [stream for stream in container.streams.video if not is_cover(stream)]
     if not pictures:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
         raise UpscaleError(f"{path}: no video in it, only {kinds}")

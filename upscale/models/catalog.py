@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 MODELS = {
     "pixelcnn": "multiscale PixelCNN on luma, chroma guided by it; the temperature is yours",
     "mean": "its mean head alone: a ConvNet that answers with the average (ignores the temperature)",
+    "nearest": "no network: every pixel repeated; shows quickly what container, codec and tags will be",
 }
-"""Name -> what it is. Both live in the same files of weights."""
+"""Name -> what it is. The first two live in the same files of weights."""
 
 DEFAULT_MODEL = "pixelcnn"
 

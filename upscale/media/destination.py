@@ -1,0 +1,170 @@
+"""Where a film goes: file, numbered pictures, standard output. Nothing half-done has a final name."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Protocol
+
+import av
+
+from upscale.errors import UpscaleError, UsageError
+from upscale.media.info import location
+from upscale.media.picture import SUFFIXES
+from upscale.media.pipe import STANDARD, OutputPipe, standard_output
+
+CONTAINERS = {
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".mkv": "matroska",
+    ".webm": "webm",
+    ".avi": "avi",
+    ".ts": "mpegts",
+    ".m2ts": "mpegts",
+    ".nut": "nut",
+    ".mpg": "mpeg",
+    ".y4m": "yuv4mpegpipe",
+}
+"""Suffix -> FFmpeg's name of the container."""
+
+PIPED = "nut"
+"""What standard output gets unless one says otherwise: it takes everything, and is read without seeking."""
+
+NUMBERED = re.compile(r"%0?(\d*)d")
+"""The frame's number in the name of a sequence: frame%05d.png."""
+
+
+class Destination(Protocol):
+    """Where a film goes, while it is made."""
+
+    path: Path
+    container: str
+    """FFmpeg's name of the muxer."""
+    holds_one_picture: bool
+
+    def open(self) -> str | OutputPipe:
+        """What FFmpeg is to write to."""
+
+    def commit(self) -> None:
+        """All is written: give it its final name."""
+
+    def discard(self) -> None:
+        """Leave nothing behind; what stood under the final name is as it was."""
+
+
+class FileDestination:
+    """A file, written beside its final name and renamed at the end."""
+
+    def __init__(self, path: Path, container: str):
+        self.path, self.container = path, container
+        self.holds_one_picture = container == "image2"
+        self._beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+
+    def open(self) -> str:
+        return location(self._beside)
+
+    def commit(self) -> None:
+        self._beside.replace(self.path)
+
+    def discard(self) -> None:
+        self._beside.unlink(missing_ok=True)
+
+
+class SequenceDestination:
+    """Numbered pictures, written into a folder beside their final names and moved at the end."""
+
+    holds_one_picture = False
+
+    def __init__(self, path: Path):
+        self.path, self.container = path, "image2"
+        plain = NUMBERED.sub("", path.stem).replace("%", "")
+        self._beside = path.with_name(f".{plain}.{os.getpid()}.part")
+
+    def open(self) -> str:
+        self._beside.mkdir()
+        return location(Path(str(self._beside).replace("%", "%%")) / self.path.name)
+
+    def commit(self) -> None:
+        for picture in sorted(self._beside.iterdir()):
+            picture.replace(self.path.parent / picture.name)
+        self._beside.rmdir()
+
+    def discard(self) -> None:
+        shutil.rmtree(self._beside, ignore_errors=True)
+
+
+class PipeDestination:
+    """Standard output."""
+
+    path = STANDARD
+    holds_one_picture = False
+
+    def __init__(self, container: str):
+        self.container = container
+
+    def open(self) -> OutputPipe:
+        return standard_output()
+
+    def commit(self) -> None:
+        """What is written is gone."""
+
+    def discard(self) -> None:
+        """What is written is gone."""
+
+
+def destination(path: Path, container: str | None = None) -> Destination:
+    """Where ``path`` says, in ``container`` or the one that its suffix means.
+
+    Raises UpscaleError or UsageError for what would stop us from writing there.
+    """
+    if path != STANDARD:
+        _check_place(path)
+    named = container or container_of(path)
+    try:
+        av.ContainerFormat(named, "w")
+    except ValueError:
+        what = repr(container or path.suffix)
+        raise UsageError(f"{path}: no container is called {what}; try .mp4, .mkv or --format") from None
+    if path == STANDARD:
+        return PipeDestination(named)
+    return SequenceDestination(path) if is_sequence(path) else FileDestination(path, named)
+
+
+def _check_place(path: Path) -> None:
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; give the name of a file to write")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path.parent}: no such folder; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise UpscaleError(f"{path.parent}: cannot be written to; choose another folder")
+
+
+def container_of(path: Path) -> str:
+    """FFmpeg's name of the container that a name asks for."""
+    if path == STANDARD:
+        return PIPED
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES:
+        return "image2"
+    return CONTAINERS.get(suffix, suffix.lstrip("."))
+
+
+def is_sequence(path: Path) -> bool:
+    """Whether a name stands for numbered pictures: frame%05d.png."""
+    return path.suffix.lower() in SUFFIXES and len(NUMBERED.findall(path.name)) == 1 and not path.exists()
+
+
+def existing(path: Path) -> Path | None:
+    """What stands already where ``path`` would be written: the file, or a picture of the sequence."""
+    if path == STANDARD:
+        return None
+    if not is_sequence(path):
+        return path if path.exists() else None
+    number = NUMBERED.search(path.name)
+    assert number is not None
+    before, after = path.name[: number.start()], path.name[number.end() :]
+    pattern = re.compile(re.escape(before) + rf"\d{{{number[1] or 1},}}" + re.escape(after))
+    folder = path.parent
+    names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    return next((folder / name for name in names if pattern.fullmatch(name)), None)

@@ -1,0 +1,146 @@
+"""FFmpeg's filters between the decoder and the planes: fields become frames, and all frames one size."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+
+import av
+from av.filter import Graph
+from av.video.frame import VideoFrame
+
+DEINTERLACE = ("auto", "on", "bob", "off")
+"""What may be asked of ``progressive``."""
+
+INTERLACED = (2, 3, 4, 5)
+BOTTOM_FIRST = (3, 4)
+"""FFmpeg's AVFieldOrder for fields (TT, BB, TB, BT), and those that show the bottom one first."""
+
+PULLDOWN = Fraction(5, 4)
+"""Frames of 3:2 pulldown for each of the film."""
+
+
+def filtered(
+    frames: Iterable[VideoFrame], rate: Fraction | None, *chain: tuple[str, str]
+) -> Iterator[VideoFrame]:
+    """Frames of one size and format through a chain of filters, each its name and its options."""
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        return
+    graph = Graph()
+    source = {
+        "video_size": f"{first.width}x{first.height}",
+        "pix_fmt": first.format.name,
+        "time_base": str(first.time_base),
+    }
+    if rate:
+        source["frame_rate"] = str(rate)
+    nodes = [graph.add("buffer", **source), *(graph.add(name, options) for name, options in chain)]
+    graph.link_nodes(*nodes, graph.add("buffersink")).configure()
+    for frame in itertools.chain([first], frames, [None]):
+        graph.push(frame)
+        while True:
+            try:
+                yield graph.vpull()
+            except (av.BlockingIOError, av.EOFError):
+                break
+
+
+def progressive(
+    frames: Iterable[VideoFrame], how: str, rate: Fraction | None, field_order: int
+) -> Iterator[VideoFrame]:
+    """Whole frames where there were two fields, by bwdif: Weston's three-field filter of the BBC, as in
+    w3fdif, led by the edges that yadif finds.
+
+    ``how`` is ``off``; ``auto``, which takes the frames that the stream marks as interlaced; ``on``, all of
+    them; or ``bob``, which makes a frame of every field. ``field_order`` is the stream's, as FFmpeg counts.
+    """
+    if how == "off":
+        yield from frames
+        return
+    for run in _alike(frames):
+        which = "all"
+        if how == "auto":
+            first = None
+            for frame in run:
+                if frame.interlaced_frame or field_order in INTERLACED:
+                    first = frame
+                    break
+                yield frame
+            if first is None:
+                continue
+            run = itertools.chain([first], run)
+            which = "interlaced" if first.interlaced_frame else "all"
+        mode = "send_field" if how == "bob" else "send_frame"
+        parity = "bff" if which == "all" and field_order in BOTTOM_FIRST else "auto"
+        for made in filtered(run, rate, ("bwdif", f"mode={mode}:parity={parity}:deint={which}")):
+            if how != "bob":  # it halves the tick of the clock, for the second fields' sake
+                made.pts, made.duration = (made.pts or 0) // 2, made.duration // 2
+                made.time_base = Fraction(made.time_base or 1) * 2
+            yield made
+
+
+def without_pulldown(frames: Iterable[VideoFrame], rate: Fraction) -> Iterator[VideoFrame]:
+    """The frames of the film from which 3:2 pulldown made fields: four for each five.
+
+    The fields are matched to frames, those that still show combs are deinterlaced, and the one frame in
+    five that is a repetition goes.
+    """
+    for run in _alike(frames):
+        first = next(run)
+        assert first.pts is not None
+        start, tick = first.pts, Fraction(first.time_base or 1)
+        chain = (
+            ("fieldmatch", "combmatch=full"),
+            ("bwdif", "mode=send_frame:deint=interlaced"),
+            ("settb", str(1 / rate)),
+            ("decimate", "cycle=5"),
+        )
+        for number, made in enumerate(filtered(itertools.chain([first], run), rate, *chain)):
+            # decimate numbers its frames; they begin where the first one did.
+            made.pts = start + round(number * PULLDOWN / rate / tick)
+            made.duration = round(PULLDOWN / rate / tick)
+            made.time_base = tick
+            yield made
+
+
+def conformed(frames: Iterable[VideoFrame], notes: list[str]) -> Iterator[VideoFrame]:
+    """Frames that all have the size and the format of the first, as an encoder wants them.
+
+    Where the picture changes, it is fitted into the first one's size, and a line goes to ``notes``.
+    """
+    first: VideoFrame | None = None
+    for run in _alike(frames):
+        frame = next(run)
+        run = itertools.chain([frame], run)
+        if first is None:
+            first = frame
+        if _shape(frame) == _shape(first):
+            yield from run
+            continue
+        notes.append(_change(first, frame))
+        width, height = first.width, first.height
+        chain = (
+            ("scale", f"{width}:{height}:force_original_aspect_ratio=decrease:flags=bicubic"),
+            ("pad", f"{width}:{height}:(ow-iw)/2:(oh-ih)/2"),
+            ("format", first.format.name),
+        )
+        yield from filtered(run, None, *chain)
+
+
+def _change(first: VideoFrame, frame: VideoFrame) -> str:
+    before, after = f"{first.width}x{first.height}", f"{frame.width}x{frame.height}"
+    at = f"at {frame.time:.2f} s" if frame.pts is not None else "later"
+    if before == after:
+        return f"{first.format.name} changes to {frame.format.name} {at}; it was converted back"
+    return f"the picture changes from {before} to {after} {at}; it was fitted into the size it had"
+
+
+def _shape(frame: VideoFrame) -> tuple[int, int, str]:
+    return frame.width, frame.height, frame.format.name
+
+
+def _alike(frames: Iterable[VideoFrame]) -> Iterator[Iterator[VideoFrame]]:
+    """The runs of frames of one size and format; each is to be used up before the next."""
+    for _, run in itertools.groupby(frames, _shape):
+        yield run

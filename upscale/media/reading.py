@@ -1,0 +1,135 @@
+"""One pass over an open film, from where its container stands: pictures, and the other packets beside."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from upscale.errors import UpscaleError
+from upscale.media.clock import Clock
+from upscale.media.losses import Gaps, Losses
+from upscale.media.pipe import StoppedError
+
+INTERLEAVING = Fraction(1)
+"""Seconds to read past the end of a part: sound may stand that far behind its picture in a file."""
+
+TOLERANCE = Fraction(1, 2)
+"""Seconds by which a film may end before its promised duration and still be whole."""
+
+PATIENCE = 64 << 20
+"""Bytes of sound and the like that may come before the first picture."""
+
+
+class Reading:
+    """Decodes one video stream of a container, and hands the packets of the others to ``aside``.
+
+    Until someone sets ``aside`` they are kept in ``held``. ``until`` (seconds) is where the part ends that
+    is wanted; None reads to the end.
+    """
+
+    def __init__(self, container: InputContainer, video: VideoStream):
+        self._container, self._video = container, video
+        self.tick = Fraction(video.time_base or 1)
+        self.rate = Fraction(video.average_rate) if video.average_rate else None
+        self._typical = max(1, round(1 / (self.rate * self.tick))) if self.rate else 1
+        """Ticks that a frame lasts, where it does not say."""
+        self.until: Fraction | None = None
+        self.held: list[Packet] = []
+        self.aside: Callable[[Packet], None] = self._hold
+        self.losses = Losses()
+        self.gaps = Gaps(video.codec_context.name, container.format.name, self._typical, self.losses)
+        self.notes: list[str] = []
+        """What changed on the way."""
+        self._held_bytes = 0
+        self._given = 0
+        self._hidden = 0
+        """Packets that an edit list wants decoded, and not shown."""
+        self._reached: int | None = None
+        """Where the last frame ended, in ticks."""
+        self._ended = Fraction(0)
+        """Where the last packet of any stream ended, in seconds."""
+
+    def pictures(self) -> Iterator[VideoFrame]:
+        """Every frame of the video stream, each with a pts."""
+        clock = Clock(self._typical)
+        aspect = self._video.codec_context.sample_aspect_ratio
+        for packet in itertools.chain(self._packets(), [None]):
+            if packet is not None and packet.stream is not self._video:
+                self.aside(packet)
+                continue
+            if packet is not None:
+                self.gaps.sent(packet)
+            for frame in self._decode(packet):
+                self.gaps.arrived(frame.pts)
+                stamped = clock.stamp(frame)
+                assert stamped.pts is not None
+                self._given += 1
+                self._reached = stamped.pts + (stamped.duration or self._typical)
+                now = self._video.codec_context.sample_aspect_ratio
+                if now and now != aspect:
+                    self.notes.append(f"the pixels' shape changes at {stamped.time:.2f} s; it was kept")
+                    aspect = now
+                yield stamped
+        self.gaps.ended()
+
+    def missing(self, promised: Fraction | None, start: Fraction) -> int:
+        """How many frames that the container promises are missing. ``promised`` is its duration in seconds,
+        and ``start`` where its clock starts.
+
+        An AVI declares the frames that it repeats too, and an mp4 those that its edit list hides; so what
+        counts is how far they should have reached. Matroska promises a duration, of its longest stream.
+        """
+        if self._reached is None:
+            return 0
+        covered = (self._reached - (self._video.start_time or 0)) // self._typical
+        if self._video.frames:
+            declared = self._video.frames - self._hidden
+            return max(0, min(declared - self._given, declared - covered))
+        if "matroska" not in self._container.format.name or promised is None or not self.rate:
+            return 0
+        if self._ended + TOLERANCE >= start + promised:
+            return 0
+        return max(0, round(promised * self.rate) - covered)
+
+    def _packets(self) -> Iterator[Packet]:
+        """Packets of all streams, to a little past the end of the part or to where the file breaks off."""
+        known = len(self._container.streams)
+        try:
+            for packet in self._container.demux():
+                # The demuxer ends with an empty packet a stream; draining is our own affair. And some
+                # containers bring up new streams half-way.
+                if not packet.size or packet.stream_index >= known:
+                    continue
+                is_film = packet.stream is self._video
+                self._hidden += is_film and packet.is_discard
+                if packet.dts is not None:
+                    at = packet.dts * packet.time_base
+                    self._ended = max(self._ended, at + (packet.duration or 0) * packet.time_base)
+                    if is_film and self.until is not None and at - self.until > INTERLEAVING:
+                        return
+                yield packet
+        except StoppedError as error:
+            raise error.by from None
+        except av.FFmpegError as error:
+            self.losses.add(0, f"the file breaks off: {error.strerror}")
+
+    def _decode(self, packet: Packet | None) -> list[VideoFrame]:
+        """The frames that a packet completes; None drains the decoder at the end."""
+        try:
+            return self._video.codec_context.decode(packet)
+        except av.EOFError:
+            return []
+        except av.FFmpegError as error:
+            self.gaps.complained(error.strerror)
+            return []
+
+    def _hold(self, packet: Packet) -> None:
+        self.held.append(packet)
+        self._held_bytes += packet.size
+        if self._held_bytes > PATIENCE:
+            raise UpscaleError(f"{self._container.name}: no picture at its beginning; is it a film?")

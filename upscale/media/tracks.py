@@ -1,0 +1,154 @@
+"""What travels beside the picture, sound and subtitles and fonts: copied, converted or left out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import av
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.packet import Packet
+from av.stream import AttachmentStream, DataStream, Disposition, Stream
+from av.subtitles.stream import SubtitleStream
+
+from upscale.media.sound import ConvertedSound, holds_sound
+from upscale.media.subtitles import ConvertedSubtitles, holds_subtitles
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter
+
+WITH_CHAPTERS = {"mp4", "mov", "matroska", "webm", "nut"}
+WITH_ATTACHMENTS = {"matroska"}
+WITH_COVER = {"mp4", "mov", "matroska"}
+WITH_DATA = {"mpegts"}
+"""Containers that have a place for them."""
+
+COVER_CODECS = {"mp4": {"mjpeg", "png", "bmp"}, "mov": {"mjpeg", "png", "bmp"}}
+"""Where only some will do."""
+
+OF_THE_OLD_STREAM = {"encoder", "duration", "bps", "number_of_frames", "number_of_bytes", "vendor_id"}
+"""Tags that describe the stream as it was encoded (mkvmerge's statistics among them), not the film."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cargo:
+    """All that a film holds besides its picture."""
+
+    streams: Sequence[Stream] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Of the film."""
+    picture_metadata: Mapping[str, str] = field(default_factory=dict)
+    """Of its picture's stream: language, time code."""
+    disposition: Disposition | None = None
+    """Of its picture's stream."""
+    chapters: Sequence["Chapter"] = ()
+
+
+NOTHING = Cargo()
+
+
+class Track(Protocol):
+    """One of the tracks of the output beside the picture."""
+
+    @property
+    def stream(self) -> Stream:
+        """Where the packets go."""
+
+    packets_lost: int
+    """Packets of the source that could not be read."""
+
+    def pass_on(self, packet: Packet) -> list[Packet]:
+        """The packets to write for one packet of the source, on its clock."""
+
+    def end(self) -> list[Packet]:
+        """The packets to write when the source has no more."""
+
+
+class CopiedTrack:
+    """The source's packets, bit for bit."""
+
+    packets_lost = 0
+
+    def __init__(self, container: OutputContainer, source: Stream):
+        self.stream = container.add_stream_from_template(source, opaque=True)
+
+    def pass_on(self, packet: Packet) -> list[Packet]:
+        packet.stream = self.stream
+        return [packet]
+
+    def end(self) -> list[Packet]:
+        return []
+
+
+def add_tracks(container: OutputContainer, streams: Sequence[Stream], notes: list[str]) -> dict[int, Track]:
+    """Give the output a track for each of the source's ``streams``: index of the stream -> its track.
+
+    What is converted or left out goes to ``notes``, a line each.
+    """
+    tracks: dict[int, Track] = {}
+    for source in streams:
+        try:
+            track = _add_track(container, source)
+        except (av.FFmpegError, ValueError) as error:
+            notes.append(f"{_name(source)} was left out: {getattr(error, 'strerror', None) or error}")
+            continue
+        track.stream.metadata.update(lasting(source.metadata))
+        track.stream.disposition = source.disposition
+        tracks[source.index] = track
+        if isinstance(track, ConvertedSound | ConvertedSubtitles):
+            notes.append(f"{_name(source)} was converted from {source.codec_context.name} to {track.codec}")
+    return tracks
+
+
+def _add_track(container: OutputContainer, source: Stream) -> Track:
+    """Raises ValueError or FFmpegError where the container cannot hold it in any form."""
+    holder = container.format.name
+    if isinstance(source, AttachmentStream):
+        _require(holder in WITH_ATTACHMENTS, f"{holder} has no attachments")
+        return CopiedTrack(container, source)
+    if isinstance(source, DataStream):
+        _require(holder in WITH_DATA, f"{holder} has no place for it")
+        return CopiedTrack(container, source)
+    _require(source.codec_context is not None, "its codec is unknown")
+    if isinstance(source, AudioStream):
+        return (
+            CopiedTrack(container, source)
+            if holds_sound(container, source)
+            else ConvertedSound(container, source)
+        )
+    if isinstance(source, SubtitleStream):
+        copied = holds_subtitles(container, source)
+        return CopiedTrack(container, source) if copied else ConvertedSubtitles(container, source)
+    codec = source.codec_context.name
+    if is_cover(source):
+        fits = holder in WITH_COVER and codec in COVER_CODECS.get(holder, {codec})
+        _require(fits, f"{holder} holds no {codec} as cover art")
+    else:
+        _require(codec in container.supported_codecs, f"{holder} holds no {codec}")
+    return CopiedTrack(container, source)
+
+
+def _require(condition: bool, reason: str) -> None:
+    if not condition:
+        raise ValueError(reason)
+
+
+def is_cover(stream: Stream) -> bool:
+    """Whether a video stream is a still, such as the cover of a disc, and not a film."""
+    return stream.type == "video" and bool(stream.disposition & Disposition.attached_pic)
+
+
+def lasting(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The tags of a stream that stay true when it is encoded anew."""
+    return {
+        key: text
+        for key, text in metadata.items()
+        if key.lower().split("-")[0] not in OF_THE_OLD_STREAM and not key.startswith("_STATISTICS")
+    }
+
+
+def _name(stream: Stream) -> str:
+    kinds = {"audio": "sound", "subtitle": "subtitles", "data": "data stream", "attachment": "attachment"}
+    kind = "cover art" if is_cover(stream) else kinds.get(stream.type, stream.type)
+    name = stream.metadata.get("filename") or stream.language
+    return f"{kind} {stream.index}" + (f" ({name})" if name and name != "und" else "")

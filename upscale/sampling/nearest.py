@@ -1,0 +1,26 @@
+"""The model without a network: every pixel repeated. Knows no torch."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from upscale.planes import Planes
+
+
+class Nearest:
+    """Planes of any size in, the nearest pixel's value at each place of ``target`` (height, width) out.
+
+    ``subsampling`` is luma pixels per chroma sample (across, down), or None for grey.
+    """
+
+    def __init__(self, target: tuple[int, int], subsampling: tuple[int, int] | None):
+        across, down = subsampling or (1, 1)
+        height, width = target
+        self._sizes = [target, (-(-height // down), -(-width // across))]
+
+    def __call__(self, planes: Planes) -> Planes:
+        return tuple(_nearest(plane, size) for plane, size in zip(planes, self._sizes, strict=False))
+
+
+def _nearest(plane: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    rows, columns = (np.arange(new) * old // new for new, old in zip(size, plane.shape[1:], strict=True))
+    return plane[:, rows[:, None], columns]
