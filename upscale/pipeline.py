@@ -17,6 +17,7 @@ from upscale.errors import UpscaleError, UsageError
 from upscale.media.destination import Destination, destination, existing
 from upscale.media.encoder import EncodeOptions, Encoder, check_encoder, default_codec, settle
 from upscale.media.info import VideoInfo
+from upscale.media.picture import is_sequence
 from upscale.media.pipe import STANDARD
 from upscale.media.source import ReadOptions, Source
 from upscale.media.writer import Writer
@@ -104,7 +105,7 @@ def prepared(job: Job) -> Iterator[Plan]:
     Raises UpscaleError or UsageError.
     """
     check_model(job.sample.model)
-    if job.source != STANDARD and not job.source.exists() and "%" not in job.source.name:
+    if job.source != STANDARD and not job.source.exists() and not is_sequence(job.source):
         raise UpscaleError(f"{job.source}: no such file")
     _check_overwriting(job)
     target = destination(job.target, job.format)

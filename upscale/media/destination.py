@@ -10,7 +10,7 @@ import av
 
 from upscale.errors import UpscaleError, UsageError
 from upscale.media.info import location
-from upscale.media.picture import SUFFIXES
+from upscale.media.picture import NUMBERED, SUFFIXES, is_sequence, sequence_location
 from upscale.media.pipe import STANDARD, OutputPipe, standard_output
 
 CONTAINERS = {
@@ -30,9 +30,6 @@ CONTAINERS = {
 
 PIPED = "nut"
 """What standard output gets unless one says otherwise: it takes everything, and is read without seeking."""
-
-NUMBERED = re.compile(r"%0?(\d*)d")
-"""The frame's number in the name of a sequence: frame%05d.png."""
 
 
 class Destination(Protocol):
@@ -83,7 +80,7 @@ class SequenceDestination:
 
     def open(self) -> str:
         self._beside.mkdir()
-        return location(Path(str(self._beside).replace("%", "%%")) / self.path.name)
+        return sequence_location(self._beside / self.path.name)
 
     def commit(self) -> None:
         for picture in sorted(self._beside.iterdir()):
@@ -148,11 +145,6 @@ def container_of(path: Path) -> str:
     if suffix in SUFFIXES:
         return "image2"
     return CONTAINERS.get(suffix, suffix.lstrip("."))
-
-
-def is_sequence(path: Path) -> bool:
-    """Whether a name stands for numbered pictures: frame%05d.png."""
-    return path.suffix.lower() in SUFFIXES and len(NUMBERED.findall(path.name)) == 1 and not path.exists()
 
 
 def existing(path: Path) -> Path | None:

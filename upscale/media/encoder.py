@@ -27,17 +27,7 @@ CRF_CODECS = {"libx264", "libx264rgb", "libx265", "libsvtav1", "libvpx-vp9"}
 
 DEFAULT_CRF = 16
 
-QSCALE_CODECS = {
-    "mpeg1video",
-    "mpeg2video",
-    "mpeg4",
-    "msmpeg4",
-    "msmpeg4v2",
-    "wmv1",
-    "wmv2",
-    "flv",
-    "mjpeg",
-}
+QSCALE_CODECS = {"mpeg1video", "mpeg2video", "mpeg4", "msmpeg4", "msmpeg4v2", "wmv1", "wmv2", "mjpeg"}
 QSCALE = 2 * 118
 """Encoders that know a fixed quantiser instead, and 2, the finest useful one, in FFmpeg's lambda units."""
 
@@ -61,7 +51,7 @@ JPEG = {"mjpeg", "ljpeg"}
 """Encoders of JFIF pictures, which are full range and BT.601 by definition."""
 
 STILLS = {"png", "tiff", "bmp"}
-"""Encoders of pictures that are full range where they are grey."""
+"""Encoders of pictures that are RGB, or grey and full range, to whoever reads them."""
 
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 """How swscale converts to RGB without losing a level."""
@@ -323,7 +313,7 @@ def _formats(name: str) -> list[str]:
     if codec.type != "video":
         raise UsageError(f"{name} encodes {codec.type}; try {', '.join(SUGGESTED)}")
     names = [fmt.name for fmt in codec.video_formats or ()] or RAW_FORMATS
-    usable = [name for name in names if _is_usable(name)]
+    usable = [fmt for fmt in names if _is_usable(fmt) and (name not in STILLS or not fmt.startswith("yuv"))]
     if not usable:
         raise UsageError(f"{name} writes only {', '.join(names)}; try {', '.join(SUGGESTED)}")
     return usable

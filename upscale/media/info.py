@@ -101,9 +101,6 @@ def describe_stream(
     if converted or matrix == UNSPECIFIED:
         matrix = guessed_matrix(width, height)
     display = first.side_data.get("DISPLAYMATRIX") if first is not None else None
-    ticks, tick = (stream.duration, stream.time_base)
-    if not ticks:
-        ticks, tick = container.duration, Fraction(1, AV_TIME_BASE)
     return VideoInfo(
         path=path,
         container=container.format.name,
@@ -122,7 +119,7 @@ def describe_stream(
         time_base=Fraction((first is not None and first.time_base) or stream.time_base),
         average_rate=Fraction(stream.average_rate) if stream.average_rate else None,
         start=Fraction(container.start_time or 0, AV_TIME_BASE),
-        duration=ticks * Fraction(tick) if ticks else None,
+        duration=_duration(container, stream),
         declared_frames=stream.frames,
         display_matrix=struct.unpack("=9i", bytes(display)) if isinstance(display, SideData) else None,
         hdr=read_hdr(first) if first is not None else NO_HDR,
@@ -132,3 +129,14 @@ def describe_stream(
 
 def _known(value: int, otherwise: int, unknown: int) -> int:
     return int(otherwise if value == unknown else value)
+
+
+def _duration(container: InputContainer, stream: VideoStream) -> Fraction | None:
+    """Seconds, of the stream where the container says so, else of all that is in it."""
+    if stream.duration and stream.time_base:
+        return stream.duration * Fraction(stream.time_base)
+    if not container.duration:
+        return None
+    # Matroska says when its last block ends.
+    early = container.start_time if "matroska" in container.format.name else 0
+    return Fraction(container.duration - (early or 0), AV_TIME_BASE)

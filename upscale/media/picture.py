@@ -1,5 +1,6 @@
-"""Still pictures, in and out, for the lab and for whoever looks at the result."""
+"""Still pictures, alone or numbered, for the lab and for whoever looks at the result."""
 
+import re
 from pathlib import Path
 
 import av
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 from upscale.errors import UpscaleError
 from upscale.media.info import location
 from upscale.media.pixels import to_planes
+
+NUMBERED = re.compile(r"%0?(\d*)d")
+"""The frame's number in the name of a sequence: frame%05d.png."""
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
@@ -22,6 +26,16 @@ def find_pictures(folder: Path) -> list[Path]:
     if not found:
         raise UpscaleError(f"{folder}: no pictures in it ({', '.join(sorted(SUFFIXES))})")
     return found
+
+
+def is_sequence(path: Path) -> bool:
+    """Whether a name stands for numbered pictures: frame%05d.png."""
+    return path.suffix.lower() in SUFFIXES and len(NUMBERED.findall(path.name)) == 1 and not path.exists()
+
+
+def sequence_location(path: Path) -> str:
+    """The name of numbered pictures as FFmpeg wants it, which looks for numbers in folders' names too."""
+    return location(Path(str(path.parent).replace("%", "%%")) / path.name)
 
 
 def read_picture(path: Path) -> NDArray[np.float32]:

@@ -66,6 +66,7 @@ class Reading:
                 self.gaps.sent(packet)
             for frame in self._decode(packet):
                 self.gaps.arrived(frame.pts)
+                frame.time_base = self.tick  # PyAV forgets it on frames that are drained
                 stamped = clock.stamp(frame)
                 assert stamped.pts is not None
                 self._given += 1

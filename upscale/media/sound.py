@@ -3,6 +3,7 @@
 from fractions import Fraction
 
 import av
+import numpy as np
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
@@ -19,6 +20,9 @@ UNLISTED = {"mpegts": _STREAMED, "nut": _STREAMED | {"flac", "vorbis", "pcm_s16l
 """Codecs that a container holds without telling: these muxers list no more than their default."""
 
 
+PREFERRED = {"mpegts": "aac"}
+"""Container -> what to convert to, where FFmpeg's own choice is a worse one (mp2)."""
+
 LATE = Fraction(1, 100)
 """Seconds by which the times of sound may stray from its samples before silence fills the gap."""
 
@@ -28,15 +32,18 @@ class ConvertedSound:
 
     def __init__(self, container: OutputContainer, source: AudioStream):
         """Raises FFmpegError or ValueError if there is no encoder that takes it."""
-        if container.default_audio_codec in ("", "none"):
-            raise ValueError(f"{container.format.name} takes no sound")
+        holder = container.format.name
+        self.codec = PREFERRED.get(holder, container.default_audio_codec)
+        if self.codec in ("", "none"):
+            raise ValueError(f"{holder} takes no sound")
         self._decoder = source.codec_context
-        self.codec = container.default_audio_codec
         self._rate, layout = _settings(self.codec, source)
         stream = container.add_stream(self.codec, rate=self._rate, layout=layout)
         assert isinstance(stream, AudioStream)
         self.stream = stream
         self._resampler = self._new_resampler()
+        self._next: Fraction | None = None
+        """When the next sample is due, in seconds."""
         self.packets_lost = 0
 
     def pass_on(self, packet: Packet) -> list[Packet]:
@@ -57,22 +64,48 @@ class ConvertedSound:
         return [*self._flush(), *self.stream.encode()]
 
     def _encode(self, frame: AudioFrame) -> list[Packet]:
+        """Encode a frame at its place among the samples, as its own time is often rounded."""
+        at = Fraction((frame.pts or 0) * (frame.time_base or 1))
+        if self._next is None:
+            self._next = at
+        packets: list[Packet] = []
+        if at - self._next > LATE:
+            packets = self._resample(_silence(frame, at - self._next))
+        elif at + Fraction(frame.samples, frame.sample_rate) < self._next:
+            return []  # it was there before
+        return packets + self._resample(frame)
+
+    def _resample(self, frame: AudioFrame) -> list[Packet]:
+        assert self._next is not None
+        frame.time_base = Fraction(1, frame.sample_rate)
+        frame.pts = round(self._next * frame.sample_rate)
         try:
             resampled = self._resampler.resample(frame)
         except ValueError:  # the sound changes its rate or its layout here
             packets = self._flush()
             self._resampler = self._new_resampler()
-            return packets + self._encode(frame)
+            return packets + self._resample(frame)
+        self._next += Fraction(frame.samples, frame.sample_rate)
         return [packet for part in resampled for packet in self.stream.encode(part)]
 
     def _flush(self) -> list[Packet]:
         return [packet for part in self._resampler.resample(None) for packet in self.stream.encode(part)]
 
     def _new_resampler(self) -> AudioResampler:
-        """One that puts silence where packets are missing, so that what follows keeps its time."""
-        filling = {"async": "1", "min_hard_comp": str(float(LATE))}
         context = self.stream.codec_context
-        return AudioResampler(context.format, context.layout, self._rate, options=filling)
+        return AudioResampler(context.format, context.layout, self._rate)
+
+
+def _silence(like: AudioFrame, seconds: Fraction) -> AudioFrame:
+    """As much of it, in the format of ``like``."""
+    count = round(seconds * like.sample_rate)
+    sound = like.to_ndarray()
+    samples = count if like.format.is_planar else count * like.layout.nb_channels
+    neutral = 128 if like.format.name.startswith("u8") else 0
+    silent = np.full((sound.shape[0], samples), neutral, sound.dtype)
+    frame = AudioFrame.from_ndarray(silent, like.format.name, like.layout.name)
+    frame.sample_rate = like.sample_rate
+    return frame
 
 
 def holds_sound(container: OutputContainer, source: AudioStream) -> bool:

@@ -20,7 +20,8 @@ from upscale.media.filters import PULLDOWN, conformed, progressive, without_pull
 from upscale.media.info import VideoInfo, describe_stream, location
 from upscale.media.losses import Losses
 from upscale.media.part import Part
-from upscale.media.pipe import STANDARD, StoppedError, standard_input
+from upscale.media.picture import is_sequence, sequence_location
+from upscale.media.pipe import STANDARD, Pipe, StoppedError, standard_input
 from upscale.media.pixels import to_planes
 from upscale.media.reading import Reading
 from upscale.media.tracks import Cargo, is_cover, lasting
@@ -250,7 +251,10 @@ def _samples(path: Path) -> Iterator[Planes]:
 def _open(path: Path) -> InputContainer:
     if path != STANDARD and path.is_dir():
         raise UpscaleError(f"{path}: is a folder; give a video file")
-    file = standard_input() if path == STANDARD else location(path)
+    if path == STANDARD:
+        file: str | Pipe = standard_input()
+    else:
+        file = sequence_location(path) if is_sequence(path) else location(path)
     try:
         return av.open(file, "r", metadata_errors="replace")
     except StoppedError as error:

@@ -128,7 +128,7 @@ class Writer:
         track = self._tracks.get(packet.stream.index)
         if track is not None:
             with self._reporting(f"stream {packet.stream.index} cannot be written"):
-                self._container.mux(track.pass_on(packet))
+                self._mux_beside(track.pass_on(packet))
 
     def _tick(self, info: VideoInfo) -> Fraction:
         counts_frames = self._container.format.name in ("avi", "yuv4mpegpipe", "image2")
@@ -148,11 +148,19 @@ class Writer:
         self.frames_written += len(packets)
         self._container.mux(packets)
 
+    def _mux_beside(self, packets: list[Packet]) -> None:
+        """Write packets of sound and the like."""
+        for packet in packets:
+            # An AVI knows no time before zero, where encoded sound begins: all of it would come late.
+            middle = (packet.pts or 0) + (packet.duration or 0) / 2
+            if self._container.format.name != "avi" or middle >= 0:
+                self._container.mux(packet)
+
     def _finish(self) -> None:
         with self._reporting("cannot be finished"):
             self._mux(self._video.encode())
             for track in self._tracks.values():
-                self._container.mux(track.end())
+                self._mux_beside(track.end())
             self._container.close()
         if self.frames_written != self.frames_given:
             raise UpscaleError(
@@ -187,6 +195,8 @@ def _container_options(
         return {"update": "1"} if destination.holds_one_picture else {}
     if destination.container == "yuv4mpegpipe":
         return {"strict": "-1"}  # more than 8 bit
+    if destination.container == "avi":
+        return {"avoid_negative_ts": "disabled"}
     if destination.container not in ("mp4", "mov"):
         return {}
     ticks = info.time_base.denominator

@@ -1,0 +1,115 @@
+"""Damaged films: what can be read is kept, at its time; what cannot is counted and told."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import ffmpeg
+import numpy as np
+import pytest
+from click.testing import Result
+from test_awkward import X264B, lag, picture, samples, sound
+
+from upscale.media.source import Source
+
+Run = Callable[..., Result]
+FAST = ("-s", "2", "-m", "nearest", "--preset", "ultrafast")
+
+
+def spoil(path: Path, packets: set[int]) -> Path:
+    """The same file with garbage in some packets of its picture."""
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        for number, packet in enumerate(container.demux(video=0)):
+            if number in packets:
+                place = data.index(bytes(packet))
+                data[place : place + packet.size] = bytes([0x5A]) * packet.size
+    spoilt = path.with_stem("spoilt")
+    spoilt.write_bytes(data)
+    return spoilt
+
+
+@pytest.mark.parametrize(
+    "codec", [("mjpeg",), ("ffv1", "-slicecrc", "1"), ("libx264", "-g", "1", "-preset", "ultrafast")]
+)
+def test_a_lost_frame_repeats_its_neighbour(codec: tuple[str, ...], tmp_path: Path, upscale: Run) -> None:
+    film = ffmpeg.make(tmp_path / "in.mkv", *picture(), *sound(), "-c:v", *codec, "-pix_fmt", "yuvj420p")
+    hurt = spoil(film, {7, 8, 15})
+    with Source(hurt) as source:
+        frames = list(source.frames())
+        assert source.losses.frames == 3
+    assert [frame.pts for frame in frames] == [n * 40 for n in range(25)]
+    repeated = [n for n, (one, other) in enumerate(pairwise(frames), 1) if one.planes is other.planes]
+    assert repeated == [7, 8, 15]
+    result = upscale(hurt, tmp_path / "out.mp4", *FAST, "-q")
+    assert result.exit_code == 1
+    assert "3 frames could not be read" in result.stderr
+    assert "25 were written" in result.stderr
+    assert ffmpeg.frames(tmp_path / "out.mp4").times == [Fraction(n, 25) for n in range(25)]
+    assert abs(lag(samples(hurt, 0), samples(tmp_path / "out.mp4", 0))) < Fraction(1, 1000)
+
+
+def test_strict_makes_damage_an_error(tmp_path: Path, upscale: Run) -> None:
+    hurt = spoil(ffmpeg.make(tmp_path / "in.mkv", *picture(), "-c:v", "mjpeg"), {3})
+    result = upscale(hurt, tmp_path / "out.mp4", *FAST, "--strict")
+    assert result.exit_code == 1
+    assert "--strict forbids" in result.stderr
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_strict_refuses_before_the_work_what_would_be_converted(tmp_path: Path, upscale: Run) -> None:
+    film = ffmpeg.make(tmp_path / "in.mov", *picture(), *sound(), *X264B, "-c:a", "pcm_s16le")
+    result = upscale(film, tmp_path / "out.mp4", *FAST, "--strict", "--progress", "json")
+    assert result.exit_code == 1
+    assert "sound 1 was converted" in result.stderr
+    assert '"frames"' not in result.stderr
+    assert upscale(film, tmp_path / "out.mov", *FAST, "--strict").exit_code == 0
+
+
+def test_flipped_bits_in_the_middle_keep_the_clock(tmp_path: Path, upscale: Run) -> None:
+    film = ffmpeg.make(tmp_path / "in.ts", *picture("160x120", seconds=4), *sound(4), *X264B, "-g", "10")
+    data = bytearray(film.read_bytes())
+    random = np.random.default_rng(3)
+    for place in random.integers(len(data) // 3, len(data) * 2 // 3, 200):
+        data[place] ^= 1 << random.integers(8)
+    hurt = tmp_path / "hurt.ts"
+    hurt.write_bytes(data)
+    result = upscale(hurt, tmp_path / "out.mp4", *FAST, "-q")
+    assert result.exit_code in (0, 1)
+    made, whole = ffmpeg.frames(tmp_path / "out.mp4").times, ffmpeg.frames(film).times
+    assert all(a < b for a, b in pairwise(made))
+    kept = {time - made[0] for time in made} & {time - whole[0] for time in whole}
+    assert len(made) >= len(kept) >= 85
+
+
+def test_closed_captions_go_with_their_frames(tmp_path: Path, upscale: Run) -> None:
+    film = with_captions(
+        ffmpeg.make(tmp_path / "in.h264", *picture(), *X264B, "-bf", "0", "-x264-params", "aud=1")
+    )
+    result = upscale(film, tmp_path / "out.mkv", *FAST, "-q")
+    assert result.exit_code == 0, result.output
+    captions = []
+    for path in (film, tmp_path / "out.mkv"):
+        with av.open(str(path)) as container:
+            found = [frame.side_data.get("A53_CC") for frame in container.decode(video=0)]
+            captions.append([bytes(one) if one else b"" for one in found])
+    assert captions[0] == captions[1]
+    assert len(set(captions[0])) == 25
+
+
+def with_captions(path: Path) -> Path:
+    """An H.264 stream with a closed caption (ATSC A/53 part 4) in each of its pictures."""
+    delimiter = b"\x00\x00\x00\x01\x09"  # begins every picture
+    pictures = path.read_bytes().split(delimiter)[1:]
+    data = b""
+    for number, one in enumerate(pictures):
+        triplet = bytes([0xFC, 0x80 | 0x41 + number, 0x80 | 0x20])
+        payload = b"\xb5\x00\x31GA94\x03" + bytes([0x40 | 1, 0xFF]) + triplet + b"\xff"
+        message = bytes([4, len(payload)]) + payload + b"\x80"
+        head, rest = one[:1], one[1:]
+        data += delimiter + head + b"\x00\x00\x00\x01\x06" + message + rest
+    captioned = path.with_stem("captioned")
+    captioned.write_bytes(data)
+    return captioned
