@@ -243,7 +243,8 @@ def test_half_a_file_gives_its_half_and_says_so(make_clip: MakeClip, upscale: Ru
     assert result.exit_code == 1
     frames = len(look(tmp_path / "out.mp4").frames)
     assert 0 < frames < 30
-    assert f"is damaged: {30 - frames} frames could not be read, {frames} were written" in result.stderr
+    assert f"is damaged: {30 - frames} frames could not be read" in result.stderr
+    assert f"{frames} were written" in result.stderr
     assert json.loads(result.stdout)["lost_frames"] == 30 - frames
 
 

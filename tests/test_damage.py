@@ -1,5 +1,7 @@
 """Damaged films: what can be read is kept, at its time; what cannot is counted and told."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
@@ -113,3 +115,12 @@ def with_captions(path: Path) -> Path:
     captioned = path.with_stem("captioned")
     captioned.write_bytes(data)
     return captioned
+
+
+def test_damaged_films_of_every_kind_end_well() -> None:
+    """The benchmark, with a part of its films: it fails if one crashes, hangs or leaves half a film."""
+    script = Path(__file__).parent.parent / "benchmarks" / "damaged.py"
+    done = subprocess.run([sys.executable, script, "--variants", "4"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    counted = [int(count) for line in done.stdout.splitlines()[2:] for count in line.split("|")[2:-1]]
+    assert sum(counted) == 20

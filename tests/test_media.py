@@ -36,7 +36,9 @@ def pass_through(source: Path, target: Path, encode: EncodeOptions = LOSSLESS, *
 def writer_for(film: Source, target: Path, encode: EncodeOptions = LOSSLESS, **part: Fraction) -> Writer:
     """A writer for the film's frames as they are."""
     to = destination(target)
-    encoder = settle(film.info, encode, encode.codec or default_codec(to.container, target.suffix))
+    encoder = settle(
+        film.info, encode, encode.codec or default_codec(to.container, target.suffix), to.container
+    )
     chapters = film.part(part.get("start"), part.get("duration")).chapters(film.cargo.chapters)
     return Writer(to, film.info, (film.info.width, film.info.height), encoder, film.cargo, chapters)
 

@@ -113,7 +113,7 @@ def prepared(job: Job) -> Iterator[Plan]:
     check_encoder(job.encode, codec)
     with Source(job.source, job.read) as source:
         info = source.info
-        encoder = settle(info, job.encode, codec)
+        encoder = settle(info, job.encode, codec, target.container)
         size = output_size(info, job, encoder.step)
         encoder.check(size)
         stages_for(max(size[0] / info.width, size[1] / info.height))

@@ -47,6 +47,18 @@ DEFAULT_CODECS = {
 
 SUGGESTED = ("libx264", "libx265", "libsvtav1", "ffv1", "prores_ks")
 
+COUNTING = {"avi", "yuv4mpegpipe", "image2", "mpeg1video", "mpeg2video"}
+"""Containers and encoders in which a time is the number of a frame."""
+
+COARSEST = {"mpeg4": 65535}
+"""Ticks a second that an encoder can count."""
+
+SHAPING = {
+    "libx264", "libx264rgb", "libx265", "mpeg1video", "mpeg2video", "mpeg4", "mjpeg", "dvvideo",
+    "h264_nvenc", "hevc_nvenc", "h264_qsv", "hevc_qsv", "h264_amf", "hevc_amf",
+}  # fmt: skip
+"""Encoders that write the shape of pixels into their stream: PyAV tells it to mp4 and mov alone."""
+
 JPEG = {"mjpeg", "ljpeg"}
 """Encoders of JFIF pictures, which are full range and BT.601 by definition."""
 
@@ -97,7 +109,10 @@ class Encoder:
     tags: tuple[int, int] = (2, 2)
     """Primaries and transfer."""
     aspect: Fraction | None = None
+    """Width of a pixel to its height."""
     rate: Fraction | None = None
+    tick: Fraction = Fraction(1, 25)
+    """Seconds that a pts counts."""
     source_matrix: int = 2
 
     @property
@@ -107,15 +122,15 @@ class Encoder:
         steps = [layout or (1, 1) for layout in layouts]
         return max(x for x, _ in steps), max(y for _, y in steps)
 
-    def add_to(self, container: OutputContainer, size: tuple[int, int], tick: Fraction) -> VideoStream:
-        """Give ``container`` a stream of pictures of ``size``, their pts in ``tick`` seconds, and open it.
+    def add_to(self, container: OutputContainer, size: tuple[int, int]) -> VideoStream:
+        """Give ``container`` a stream of pictures of ``size``, and open it.
 
         Raises FFmpegError or ValueError if it will not have them.
         """
         stream = container.add_stream(self.codec, rate=self.rate or Fraction(25), options=self.options)
         assert isinstance(stream, VideoStream)
-        stream.time_base = tick
-        self._set(stream.codec_context, size, tick)
+        stream.time_base = self.tick
+        self._set(stream.codec_context, size)
         if container.format.name == "avi":  # it counts frames, and knows no pts: no reordering either
             stream.codec_context.max_b_frames = 0
         stream.codec_context.open()
@@ -148,10 +163,10 @@ class Encoder:
             interpolation=EXACT,
         )
 
-    def _set(self, context: VideoCodecContext, size: tuple[int, int], tick: Fraction) -> None:
+    def _set(self, context: VideoCodecContext, size: tuple[int, int]) -> None:
         context.width, context.height = size
         context.pix_fmt = self.pix_fmt
-        context.time_base = tick
+        context.time_base = self.tick
         context.sample_aspect_ratio = self.aspect or Fraction(0, 1)
         context.color_range = ColorRange.JPEG if self.full_range else ColorRange.MPEG
         context.colorspace = self.matrix
@@ -163,23 +178,33 @@ class Encoder:
             context.global_quality = QSCALE
 
     def _refusal(self, size: tuple[int, int]) -> str | None:
+        try:
+            context = self._open(size)
+        except (av.FFmpegError, ValueError) as error:
+            return self._said(size) or getattr(error, "strerror", None) or str(error)
+        unknown = [name for name in self.options if name in context.options]
+        return f"it knows no option {unknown[0]!r}" if unknown else None
+
+    def _said(self, size: tuple[int, int]) -> str | None:
+        """What FFmpeg tells of its refusal, which it tells its log alone."""
+        av.logging.set_level(av.logging.ERROR)
+        try:
+            with av.logging.Capture() as log:
+                self._open(size)
+        except (av.FFmpegError, ValueError):
+            pass
+        finally:
+            av.logging.set_level(av.logging.PANIC)
+        return log[-1][2].strip(" .\n") if log else None
+
+    def _open(self, size: tuple[int, int]) -> VideoCodecContext:
         context = av.CodecContext.create(self.codec, "w")
         assert isinstance(context, VideoCodecContext)
         context.options = dict(self.options)
-        rate = self.rate or Fraction(25)
-        self._set(context, size, 1 / rate)
-        context.framerate = rate
-        level = av.logging.get_level()
-        av.logging.set_level(av.logging.ERROR)  # FFmpeg tells only its log what is wrong
-        try:
-            with av.logging.Capture() as said:
-                context.open()
-        except (av.FFmpegError, ValueError) as error:
-            return said[-1][2].strip(" .\n") if said else getattr(error, "strerror", None) or str(error)
-        finally:
-            av.logging.set_level(level)
-        unknown = [name for name in self.options if name in context.options]
-        return f"it knows no option {unknown[0]!r}" if unknown else None
+        self._set(context, size)
+        context.framerate = self.rate or Fraction(25)
+        context.open()
+        return context
 
 
 def check_encoder(encode: EncodeOptions, codec: str) -> None:
@@ -204,8 +229,8 @@ def default_codec(container: str, suffix: str) -> str:
     return DEFAULT_CODECS.get(container) or DEFAULT_CODECS.get(suffix.lower(), DEFAULT_CODEC)
 
 
-def settle(info: VideoInfo, encode: EncodeOptions, codec: str) -> Encoder:
-    """The encoder for a film. ``codec`` is ``encode``'s, or the default. Raises UsageError."""
+def settle(info: VideoInfo, encode: EncodeOptions, codec: str, container: str) -> Encoder:
+    """The encoder for a film in a container. ``codec`` is what ``encode`` names, or the default."""
     planar, pix_fmt = output_format(info.pixels, codec, encode.pix_fmt, info.is_rgb)
     rgb = av.VideoFormat(pix_fmt).is_rgb
     full_range = planar.full_range or codec in JPEG or rgb
@@ -220,6 +245,11 @@ def settle(info: VideoInfo, encode: EncodeOptions, codec: str) -> Encoder:
     if codec == "ffv1":
         options |= {"level": "3", "slicecrc": "1"}  # damage to an archive is found, and stays in its slice
     notes = _losses(info, codec, planar, pix_fmt)
+    aspect = info.sample_aspect_ratio or 1
+    if aspect != 1 and container not in ("mp4", "mov") and codec not in SHAPING:
+        notes.append(
+            f"the shape of the pixels, {aspect}, was left out: {codec} in {container} cannot tell it"
+        )
     if not info.hdr.is_empty:
         written = encoder_parameters(codec, info.hdr)
         if written is None:
@@ -240,8 +270,17 @@ def settle(info: VideoInfo, encode: EncodeOptions, codec: str) -> Encoder:
         tags=(info.color.primaries, info.color.transfer),
         aspect=info.sample_aspect_ratio,
         rate=info.average_rate,
+        tick=_tick(info, codec, container),
         source_matrix=info.color.matrix,
     )
+
+
+def _tick(info: VideoInfo, codec: str, container: str) -> Fraction:
+    """The source's, but for what counts frames alone, or not so finely."""
+    counts = container in COUNTING or codec in COUNTING
+    if counts or info.time_base.denominator > COARSEST.get(codec, 1 << 31):
+        return 1 / (info.average_rate or Fraction(25))
+    return info.time_base
 
 
 def output_format(

@@ -31,7 +31,7 @@ def filtered(
     source = {
         "video_size": f"{first.width}x{first.height}",
         "pix_fmt": first.format.name,
-        "time_base": str(first.time_base),
+        "time_base": str(first.time_base or Fraction(1, 25)),
     }
     if rate:
         source["frame_rate"] = str(rate)

@@ -115,7 +115,7 @@ def describe_stream(
             _known(color.color_primaries, context.color_primaries, UNSPECIFIED),
             _known(color.color_trc, context.color_trc, UNSPECIFIED),
         ),
-        sample_aspect_ratio=stream.sample_aspect_ratio or None,
+        sample_aspect_ratio=stream.sample_aspect_ratio or context.sample_aspect_ratio or None,
         time_base=Fraction((first is not None and first.time_base) or stream.time_base),
         average_rate=Fraction(stream.average_rate) if stream.average_rate else None,
         start=Fraction(container.start_time or 0, AV_TIME_BASE),

@@ -107,6 +107,8 @@ class Reading:
                 if not packet.size or packet.stream_index >= known:
                     continue
                 is_film = packet.stream is self._video
+                if packet.is_corrupt:
+                    self.losses.add(0, "the container marks packets of it as damaged")
                 self._hidden += is_film and packet.is_discard
                 if packet.dts is not None:
                     at = packet.dts * packet.time_base

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from fractions import Fraction
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -67,7 +66,7 @@ class Writer:
             self._container = av.open(target, "w", format=destination.container, container_options=options)
         try:
             with self._reporting(f"{encoder.codec} cannot encode this"):
-                self._video = encoder.add_to(self._container, size, self._tick(info))
+                self._video = encoder.add_to(self._container, size)
             if info.display_matrix is not None:
                 self._video.set_display_matrix(info.display_matrix)
             self._video.metadata.update(cargo.picture_metadata)
@@ -129,10 +128,6 @@ class Writer:
         if track is not None:
             with self._reporting(f"stream {packet.stream.index} cannot be written"):
                 self._mux_beside(track.pass_on(packet))
-
-    def _tick(self, info: VideoInfo) -> Fraction:
-        counts_frames = self._container.format.name in ("avi", "yuv4mpegpipe", "image2")
-        return 1 / (info.average_rate or Fraction(25)) if counts_frames else info.time_base
 
     def _add_chapters(self, chapters: Sequence["Chapter"]) -> None:
         if not chapters:
