@@ -165,7 +165,7 @@ def bad_inputs(make_clip: MakeClip, folder: Path) -> dict[str, tuple[tuple[objec
         "model": ((good, out, "--model", "gan"), 2, "no model is called 'gan'"),
         "device": ((good, out, "--device", "tpu"), 2, "no device 'tpu'"),
         "time": ((good, out, "--start", "soon"), 2, "not a time"),
-        "after the end": ((good, out, "--start", "1:00"), 1, "no frame of it could be read"),
+        "after the end": ((good, out, "--start", "1:00"), 1, "no frame of it in that part could be read"),
         "temperature": ((good, out, "--temperature", "2"), 2, "--temperature"),
         "crop": ((good, out, "--crop", "half"), 2, "write auto, off, or WIDTH:HEIGHT:X:Y"),
         "crop too large": ((good, out, "--crop", "64:48:2:0"), 2, "does not fit into 64x48"),
@@ -244,7 +244,7 @@ def test_half_a_file_gives_its_half_and_says_so(make_clip: MakeClip, upscale: Ru
     frames = len(look(tmp_path / "out.mp4").frames)
     assert 0 < frames < 30
     assert f"is damaged: {30 - frames} frames could not be read" in result.stderr
-    assert f"{frames} were written" in result.stderr
+    assert f"{frames} frames were written" in result.stderr
     assert json.loads(result.stdout)["lost_frames"] == 30 - frames
 
 
@@ -316,3 +316,58 @@ def test_the_lab_compares_two_films(make_clip: MakeClip, upscale: Run, tmp_path:
     rgb = frame.to_ndarray(format="rgb24").astype(int)
     assert np.abs(rgb[:, :64] - rgb[:, 68:]).mean() < 12
     assert (rgb[:, 64:68] == 255).all()
+
+
+def test_names_that_no_file_can_have(make_clip: MakeClip, upscale: Run, tmp_path: Path) -> None:
+    source = make_clip()
+    assert upscale(source, tmp_path / ("n" * 245 + ".mp4"), "-s", 2, "-m", "nearest", *FAST).exit_code == 0
+    for arguments in ((source, tmp_path / ("n" * 300 + ".mp4")), ("n" * 300, tmp_path / "out.mp4")):
+        result = upscale(*arguments, "-m", "nearest")
+        assert result.exit_code == 1
+        assert "name too long" in result.stderr.lower()
+
+
+def test_what_is_no_file_is_not_replaced(make_clip: MakeClip, upscale: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mkv")
+    result = upscale(make_clip(), tmp_path / "pipe.mkv", "-y", "-m", "nearest")
+    assert result.exit_code == 2
+    assert "is no file" in result.stderr
+    assert (tmp_path / "pipe.mkv").is_fifo()
+
+
+def test_what_a_link_points_to_is_written(make_clip: MakeClip, upscale: Run, tmp_path: Path) -> None:
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "film.mp4")
+    assert upscale(make_clip(), tmp_path / "link.mp4", "-s", 2, "-m", "nearest", *FAST).exit_code == 0
+    assert (tmp_path / "link.mp4").is_symlink()
+    assert len(look(tmp_path / "film.mp4").frames) == 6
+
+
+def test_rotation_and_tags_that_a_container_has_no_place_for(
+    make_clip: MakeClip, upscale: Run, tmp_path: Path
+) -> None:
+    source = make_clip(rotation=90, metadata={"title": "Film"})
+    result = upscale(source, tmp_path / "out.ts", "-s", 2, "-m", "nearest", *FAST)
+    assert result.exit_code == 0, result.output
+    assert "the rotation was left out" in result.stderr
+    assert "tags were left out: title" in result.stderr
+    assert upscale(source, tmp_path / "no.ts", "-m", "nearest", *FAST, "--strict").exit_code == 1
+    assert not (tmp_path / "no.ts").exists()
+
+
+@pytest.mark.parametrize("options", [("-s", "1.001"), ("--height", "49")])
+def test_what_would_stay_as_it_is_is_refused(
+    options: tuple[str, ...], make_clip: MakeClip, upscale: Run, tmp_path: Path
+) -> None:
+    result = upscale(make_clip(), tmp_path / "out.mp4", *options, "-m", "nearest")
+    assert result.exit_code == 2
+    assert "enlarge it more" in result.stderr
+
+
+def test_a_variable_rate_in_a_container_that_counts_frames(
+    make_clip: MakeClip, upscale: Run, tmp_path: Path
+) -> None:
+    source = make_clip(pts=[0, 10, 20, 30, 90, 150], time_base=Fraction(1, 600))
+    result = upscale(source, tmp_path / "out.avi", "-s", 2, "-m", "nearest", "--codec", "mpeg4", "-q")
+    assert result.exit_code == 0, result.output
+    assert len(look(tmp_path / "out.avi").frames) == 6
+    assert "times were moved" in result.stderr or look(tmp_path / "out.avi").pts == look(source).pts

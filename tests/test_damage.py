@@ -48,7 +48,7 @@ def test_a_lost_frame_repeats_its_neighbour(codec: tuple[str, ...], tmp_path: Pa
     result = upscale(hurt, tmp_path / "out.mp4", *FAST, "-q")
     assert result.exit_code == 1
     assert "3 frames could not be read" in result.stderr
-    assert "25 were written" in result.stderr
+    assert "25 frames were written" in result.stderr
     assert ffmpeg.frames(tmp_path / "out.mp4").times == [Fraction(n, 25) for n in range(25)]
     assert abs(lag(samples(hurt, 0), samples(tmp_path / "out.mp4", 0))) < Fraction(1, 1000)
 
@@ -124,3 +124,23 @@ def test_damaged_films_of_every_kind_end_well() -> None:
     assert done.returncode == 0, done.stderr
     counted = [int(count) for line in done.stdout.splitlines()[2:] for count in line.split("|")[2:-1]]
     assert sum(counted) == 20
+
+
+def test_films_that_were_joined_go_on_with_their_sound(tmp_path: Path, upscale: Run) -> None:
+    """Picture and sound jump back together, and go on together."""
+    one = ffmpeg.make(tmp_path / "one.ts", *picture(seconds=2), *sound(2), *X264B, "-c:a", "mp2")
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(one.read_bytes() * 2)
+    result = upscale(joined, tmp_path / "out.mp4", *FAST, "-q")
+    assert result.exit_code == 0, result.output
+    picture_times, sound_times = (stream.times for stream in ffmpeg.packets(tmp_path / "out.mp4"))
+    assert len(picture_times) == 100
+    assert picture_times[-1] - picture_times[0] == Fraction(99, 25)
+    assert sound_times[-1] - sound_times[0] == pytest.approx(4, abs=0.1)
+
+
+def test_what_is_damaged_outside_a_part_is_not_lost_to_it(tmp_path: Path, upscale: Run) -> None:
+    hurt = spoil(ffmpeg.make(tmp_path / "in.mkv", *picture(seconds=2), "-c:v", "mjpeg"), {5, 48})
+    result = upscale(hurt, tmp_path / "out.mp4", *FAST, "-q", "--start", "1", "--duration", "0.4")
+    assert result.exit_code == 0, result.output
+    assert len(ffmpeg.frames(tmp_path / "out.mp4").times) == 10

@@ -142,3 +142,22 @@ def test_crops_that_cannot_be() -> None:
         Crop(64, 64, 10, 0).check(64, 64, None)
     with pytest.raises(UsageError, match="a multiple of 2 and 2"):
         Crop(32, 32, 1, 0).check(64, 64, (2, 2))
+
+
+def test_pulldown_keeps_its_time_across_a_hole(tmp_path: Path) -> None:
+    """Two seconds, a hole of two seconds, two seconds."""
+    moving = MOVING.format(rate="24000/1001", seconds=4)
+    hole = "telecine=pattern=23,setpts='PTS+gte(N,60)*2/TB'"
+    film = ffmpeg.make(tmp_path / "in.mkv", "-f", "lavfi", "-i", f"{moving},{hole}", "-c:v", "ffv1",
+                       "-fps_mode", "vfr")  # fmt: skip
+    _, times = lumas(film, ReadOptions(detelecine=True))
+    assert len(times) == pytest.approx(96, abs=3)
+    assert float(times[-1]) == pytest.approx(6, abs=0.15)
+
+
+def test_ten_bit_grey_stays_that(tmp_path: Path) -> None:
+    film = ffmpeg.make(tmp_path / "in.mkv", "-f", "lavfi", "-i", MOVING.format(rate=25, seconds=0.2),
+                       "-c:v", "ffv1", "-pix_fmt", "gray10le")  # fmt: skip
+    with Source(film, ReadOptions(deinterlace="on")) as source:
+        assert source.info.pix_fmt == "gray10le"
+        assert sum(1 for _ in source.frames()) == 5

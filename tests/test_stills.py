@@ -99,3 +99,16 @@ def test_interrupted_pictures_leave_nothing(
     monkeypatch.setattr("upscale.media.writer.Writer._finish", stop)
     assert upscale(film, tmp_path / "out" / "%03d.png", *FAST).exit_code == 130
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_sequence_that_begins_late_and_one_that_was_longer(upscale: Run, tmp_path: Path) -> None:
+    film = ffmpeg.make(tmp_path / "in.mp4", *picture(), *X264)
+    ffmpeg.make(tmp_path / "in%03d.png", "-i", film, "-start_number", "12")
+    (tmp_path / "in%03d.png").unlink(missing_ok=True)
+    assert upscale(tmp_path / "in%03d.png", tmp_path / "out%03d.png", *FAST).exit_code == 0
+    assert len(list(tmp_path.glob("out*.png"))) == 25
+    result = upscale(film, tmp_path / "out%03d.png", *FAST, "-y", "--duration", "0.4")
+    assert "15 pictures of an earlier sequence still stand beside these" in result.stderr
+    refused = upscale(tmp_path / "in%03d.png", tmp_path / "in%03d.png", *FAST, "-y")
+    assert refused.exit_code == 2
+    assert "is the source itself" in refused.stderr

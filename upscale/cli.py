@@ -34,7 +34,7 @@ class Time(click.ParamType):
         try:
             seconds = Fraction(0)
             for part in str(value).split(":"):
-                seconds = seconds * 60 + Fraction(part)
+                seconds = seconds * 60 + Fraction(part.replace("-", "minus"))
         except (ValueError, ZeroDivisionError):
             seconds = Fraction(-1)
         if seconds < 0 or str(value).count(":") > 2:

@@ -105,9 +105,12 @@ def prepared(job: Job) -> Iterator[Plan]:
     Raises UpscaleError or UsageError.
     """
     check_model(job.sample.model)
-    if job.source != STANDARD and not job.source.exists() and not is_sequence(job.source):
-        raise UpscaleError(f"{job.source}: no such file")
-    _check_overwriting(job)
+    try:
+        if job.source != STANDARD and not job.source.exists() and not is_sequence(job.source):
+            raise UpscaleError(f"{job.source}: no such file")
+        _check_overwriting(job)
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise UpscaleError(f"{error.filename}: {error.strerror}") from error
     target = destination(job.target, job.format)
     codec = job.encode.codec or default_codec(target.container, job.target.suffix)
     check_encoder(job.encode, codec)
@@ -120,7 +123,7 @@ def prepared(job: Job) -> Iterator[Plan]:
         notes = list(encoder.notes)
         if job.strict and notes:
             raise UpscaleError(f"{job.target}: {notes[0]}, which --strict forbids")
-        if source.crop is not None:
+        if source.crop is not None and job.read.crop == "auto":
             notes.append(f"black borders were cut off: --crop {source.crop}")
         yield Plan(
             job,
@@ -132,6 +135,8 @@ def prepared(job: Job) -> Iterator[Plan]:
 
 
 def _check_overwriting(job: Job) -> None:
+    if job.source != STANDARD and job.source.resolve() == job.target.resolve():
+        raise UsageError(f"{job.target}: is the source itself; choose another name")
     there = existing(job.target)
     if there is None:
         return
@@ -153,12 +158,17 @@ def output_size(info: VideoInfo, job: Job, step: tuple[int, int]) -> tuple[int, 
         raise UsageError(
             f"{given} is out of range for {info.width}x{info.height}: enlarge up to {LARGEST_SCALE} times"
         )
-    factor = Fraction(height, info.height) if height is not None else Fraction(scale)
+    factor = Fraction(scale)
+    if height is not None:  # the width follows the height that it can be
+        factor = Fraction(max(round(height / step[1]), 1) * step[1], info.height)
 
     def scaled(length: int, multiple: int) -> int:
         return max(round(length * factor / multiple), 1) * multiple
 
-    return scaled(info.width, step[0]), scaled(info.height, step[1])
+    size = scaled(info.width, step[0]), scaled(info.height, step[1])
+    if size[0] <= info.width or size[1] <= info.height:
+        raise UsageError(f"that leaves {info.width}x{info.height} as it is; enlarge it more")
+    return size
 
 
 def expected_frames(info: VideoInfo, job: Job) -> int | None:
@@ -194,15 +204,16 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
             on_frame(summary.frames)
         if summary.frames == 0:
             raise UpscaleError(
-                f"{job.source}: no frame of it could be read{_because(source.losses.reasons)}"
+                f"{job.source}: no frame of it{_where(job)} could be read{_because(source.losses.reasons)}"
             )
         damage = [f"{job.source} is damaged: {what}" for what in writer.damage]
         if source.losses.frames or source.losses.reasons:
+            lost = f"{source.losses.frames} frames" if source.losses.frames else "something"
             damage.append(
-                f"{job.source} is damaged: {source.losses.frames} frames could not be read"
-                f"{_because(source.losses.reasons)}, {summary.frames} were written"
+                f"{job.source} is damaged: {lost} could not be read"
+                f"{_because(source.losses.reasons)}; {summary.frames} frames were written"
             )
-        _forbid([*source.notes, *damage], job)
+        _forbid([*source.notes, *writer.notes, *damage], job)
     summary.seconds = time.monotonic() - began
     summary.lost = source.losses.frames
     summary.damaged = bool(damage)
@@ -226,6 +237,10 @@ def _enlarger(job: Job, info: VideoInfo, size: tuple[int, int]) -> Callable[[Pla
 def _forbid(notes: list[str], job: Job) -> None:
     if job.strict and notes:
         raise UpscaleError(f"{job.target}: not written, as --strict forbids: {notes[0]}")
+
+
+def _where(job: Job) -> str:
+    return " in that part" if job.start or job.duration is not None else ""
 
 
 def _because(reasons: list[str]) -> str:

@@ -1,6 +1,32 @@
 """The time of a frame, where a stream is vague about it."""
 
+from av.packet import Packet
 from av.video.frame import VideoFrame
+
+
+class PacketClock:
+    """Keeps the times of one stream's packets rising, as muxers ask for.
+
+    Where they jump back, as in tapes that were joined, they go on from where they were: the rule of
+    ``Clock``, so sound stays with its picture.
+    """
+
+    def __init__(self) -> None:
+        self._offset = 0
+        self._last: int | None = None
+        self._next = 0
+
+    def stamp(self, packet: Packet) -> None:
+        """Move a packet, in its own ticks, where its dts would not rise."""
+        if packet.dts is None:
+            return
+        if self._last is not None and packet.dts + self._offset <= self._last:
+            self._offset = max(self._next, self._last + 1) - packet.dts
+        packet.dts += self._offset
+        if packet.pts is not None:
+            packet.pts += self._offset
+        self._last = packet.dts
+        self._next = packet.dts + (packet.duration or 0)
 
 
 class Clock:

@@ -1,7 +1,6 @@
 """Where a film goes: file, numbered pictures, standard output. Nothing half-done has a final name."""
 
 import os
-import re
 import shutil
 from pathlib import Path
 from typing import Protocol
@@ -10,7 +9,7 @@ import av
 
 from upscale.errors import UpscaleError, UsageError
 from upscale.media.info import location
-from upscale.media.picture import NUMBERED, SUFFIXES, is_sequence, sequence_location
+from upscale.media.picture import SUFFIXES, is_sequence, numbered, sequence_location
 from upscale.media.pipe import STANDARD, OutputPipe, standard_output
 
 CONTAINERS = {
@@ -43,8 +42,8 @@ class Destination(Protocol):
     def open(self) -> str | OutputPipe:
         """What FFmpeg is to write to."""
 
-    def commit(self) -> None:
-        """All is written: give it its final name."""
+    def commit(self) -> str | None:
+        """All is written: give it its final name. Answers with what there is to say of it."""
 
     def discard(self) -> None:
         """Leave nothing behind; what stood under the final name is as it was."""
@@ -56,13 +55,15 @@ class FileDestination:
     def __init__(self, path: Path, container: str):
         self.path, self.container = path, container
         self.holds_one_picture = container == "image2"
-        self._beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+        self._final = path.resolve()  # what a link points to, not the link, is written
+        self._beside = self._final.with_name(_partial(path) + path.suffix)
 
     def open(self) -> str:
         return location(self._beside)
 
-    def commit(self) -> None:
-        self._beside.replace(self.path)
+    def commit(self) -> str | None:
+        self._beside.replace(self._final)
+        return None
 
     def discard(self) -> None:
         self._beside.unlink(missing_ok=True)
@@ -75,17 +76,19 @@ class SequenceDestination:
 
     def __init__(self, path: Path):
         self.path, self.container = path, "image2"
-        plain = NUMBERED.sub("", path.stem).replace("%", "")
-        self._beside = path.with_name(f".{plain}.{os.getpid()}.part")
+        self._beside = path.with_name(_partial(path))
 
     def open(self) -> str:
         self._beside.mkdir()
         return sequence_location(self._beside / self.path.name)
 
-    def commit(self) -> None:
-        for picture in sorted(self._beside.iterdir()):
+    def commit(self) -> str | None:
+        made = sorted(self._beside.iterdir())
+        for picture in made:
             picture.replace(self.path.parent / picture.name)
         self._beside.rmdir()
+        older = numbered(self.path)[len(made) :]
+        return f"{len(older)} pictures of an earlier sequence still stand beside these" if older else None
 
     def discard(self) -> None:
         shutil.rmtree(self._beside, ignore_errors=True)
@@ -103,8 +106,9 @@ class PipeDestination:
     def open(self) -> OutputPipe:
         return standard_output()
 
-    def commit(self) -> None:
+    def commit(self) -> str | None:
         """What is written is gone."""
+        return None
 
     def discard(self) -> None:
         """What is written is gone."""
@@ -131,6 +135,8 @@ def destination(path: Path, container: str | None = None) -> Destination:
 def _check_place(path: Path) -> None:
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; give the name of a file to write")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: is no file; write to standard output, -, instead")
     if not path.parent.is_dir():
         raise UsageError(f"{path.parent}: no such folder; make it first")
     if not os.access(path.parent, os.W_OK):
@@ -153,10 +159,9 @@ def existing(path: Path) -> Path | None:
         return None
     if not is_sequence(path):
         return path if path.exists() else None
-    number = NUMBERED.search(path.name)
-    assert number is not None
-    before, after = path.name[: number.start()], path.name[number.end() :]
-    pattern = re.compile(re.escape(before) + rf"\d{{{number[1] or 1},}}" + re.escape(after))
-    folder = path.parent
-    names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
-    return next((folder / name for name in names if pattern.fullmatch(name)), None)
+    return next(iter(numbered(path)), None)
+
+
+def _partial(path: Path) -> str:
+    """The name, hidden, of what is not ready yet; short, and without a number for FFmpeg to fill in."""
+    return f".{path.stem[:40].replace('%', '')}.{os.getpid()}.part"

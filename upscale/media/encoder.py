@@ -42,6 +42,7 @@ DEFAULT_CODECS = {
     ".tif": "tiff",
     ".tiff": "tiff",
     ".bmp": "bmp",
+    ".webp": "libwebp",
 }
 """Container, or suffix of a picture -> what is encoded there unless one says otherwise."""
 
@@ -113,6 +114,8 @@ class Encoder:
     rate: Fraction | None = None
     tick: Fraction = Fraction(1, 25)
     """Seconds that a pts counts."""
+    counts_frames: bool = False
+    """Whether a pts is the number of a frame, for the container or the encoder know no other."""
     source_matrix: int = 2
 
     @property
@@ -271,6 +274,7 @@ def settle(info: VideoInfo, encode: EncodeOptions, codec: str, container: str) -
         aspect=info.sample_aspect_ratio,
         rate=info.average_rate,
         tick=_tick(info, codec, container),
+        counts_frames=bool({container, codec} & COUNTING),
         source_matrix=info.color.matrix,
     )
 
@@ -279,7 +283,7 @@ def _tick(info: VideoInfo, codec: str, container: str) -> Fraction:
     """The source's, but for what counts frames alone, or not so finely."""
     counts = container in COUNTING or codec in COUNTING
     if counts or info.time_base.denominator > COARSEST.get(codec, 1 << 31):
-        return 1 / (info.average_rate or Fraction(25))
+        return 1 / (info.steady_rate or Fraction(25))
     return info.time_base
 
 

@@ -8,6 +8,8 @@ import av
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
+from upscale.errors import UpscaleError
+
 DEINTERLACE = ("auto", "on", "bob", "off")
 """What may be asked of ``progressive``."""
 
@@ -22,7 +24,11 @@ PULLDOWN = Fraction(5, 4)
 def filtered(
     frames: Iterable[VideoFrame], rate: Fraction | None, *chain: tuple[str, str]
 ) -> Iterator[VideoFrame]:
-    """Frames of one size and format through a chain of filters, each its name and its options."""
+    """Frames of one size and format through a chain of filters, each its name and its options.
+
+    They come out in the format that they had, whatever the filters prefer. Raises UpscaleError where a
+    filter will not have them.
+    """
     frames = iter(frames)
     first = next(frames, None)
     if first is None:
@@ -35,8 +41,13 @@ def filtered(
     }
     if rate:
         source["frame_rate"] = str(rate)
-    nodes = [graph.add("buffer", **source), *(graph.add(name, options) for name, options in chain)]
-    graph.link_nodes(*nodes, graph.add("buffersink")).configure()
+    try:
+        nodes = [graph.add("buffer", **source), *(graph.add(name, options) for name, options in chain)]
+        nodes += [graph.add("format", chain[-1][1] if chain[-1][0] == "format" else first.format.name)]
+        graph.link_nodes(*nodes, graph.add("buffersink")).configure()
+    except av.FFmpegError as error:
+        what = f"{first.width}x{first.height} {first.format.name}"
+        raise UpscaleError(f"FFmpeg's {chain[0][0]} cannot work on {what} ({error.strerror})") from error
     for frame in itertools.chain([first], frames, [None]):
         graph.push(frame)
         while True:
@@ -80,15 +91,19 @@ def progressive(
             yield made
 
 
-def without_pulldown(frames: Iterable[VideoFrame], rate: Fraction) -> Iterator[VideoFrame]:
+def without_pulldown(
+    frames: Iterable[VideoFrame], rate: Fraction, notes: list[str]
+) -> Iterator[VideoFrame]:
     """The frames of the film from which 3:2 pulldown made fields: four for each five.
 
     The fields are matched to frames, those that still show combs are deinterlaced, and the one frame in
     five that is a repetition goes.
     """
-    for run in _alike(frames):
+    for run in _unbroken(frames, rate):
         first = next(run)
         assert first.pts is not None
+        if any(component.bits > 8 for component in first.format.components) and not notes:
+            notes.append("the picture went through 8 bit: --detelecine knows no more")
         start, tick = first.pts, Fraction(first.time_base or 1)
         chain = (
             ("fieldmatch", "combmatch=full"),
@@ -126,6 +141,21 @@ def conformed(frames: Iterable[VideoFrame], notes: list[str]) -> Iterator[VideoF
             ("format", first.format.name),
         )
         yield from filtered(run, None, *chain)
+
+
+def _unbroken(frames: Iterable[VideoFrame], rate: Fraction) -> Iterator[Iterator[VideoFrame]]:
+    """As ``_alike``, with a new run after a hole in time too."""
+    run, due = 0, None
+
+    def number(frame: VideoFrame) -> tuple[int, tuple[int, int, str]]:
+        nonlocal run, due
+        now = (frame.pts or 0) * Fraction(frame.time_base or 1)
+        run += due is not None and now - due > 1 / rate
+        due = now + 1 / rate
+        return run, _shape(frame)
+
+    for _, group in itertools.groupby(frames, number):
+        yield group
 
 
 def _change(first: VideoFrame, frame: VideoFrame) -> str:

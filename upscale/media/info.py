@@ -46,6 +46,8 @@ class VideoInfo:
     """Seconds per tick of a pts."""
     average_rate: Fraction | None
     """Frames per second where it is known. Timing never comes from it; estimates and encoders do."""
+    steady_rate: Fraction | None
+    """Frames per second that every frame's time fits, or nearly; for what can only count them."""
     start: Fraction
     """Seconds at which the container's clock starts."""
     duration: Fraction | None
@@ -70,6 +72,9 @@ class VideoInfo:
 
 CENTRED_CHROMA = {"mjpeg", "mpeg1video", "theora", "h261", "h263", "flv1"}
 """Codecs whose 4:2:0 chroma lies in the middle of four luma pixels. FFmpeg's demuxers do not say more."""
+
+FASTEST = 120
+"""Frames a second beyond which what FFmpeg calls a rate is the tick of a clock."""
 
 UNSPECIFIED = 2
 """The code point of H.273 for a tag that is not given."""
@@ -118,6 +123,7 @@ def describe_stream(
         sample_aspect_ratio=stream.sample_aspect_ratio or context.sample_aspect_ratio or None,
         time_base=Fraction((first is not None and first.time_base) or stream.time_base),
         average_rate=Fraction(stream.average_rate) if stream.average_rate else None,
+        steady_rate=_steady_rate(stream),
         start=Fraction(container.start_time or 0, AV_TIME_BASE),
         duration=_duration(container, stream),
         declared_frames=stream.frames,
@@ -129,6 +135,14 @@ def describe_stream(
 
 def _known(value: int, otherwise: int, unknown: int) -> int:
     return int(otherwise if value == unknown else value)
+
+
+def _steady_rate(stream: VideoStream) -> Fraction | None:
+    """The average rate, or the finest that the demuxer met if that is one of a film at all."""
+    average, finest = stream.average_rate, stream.base_rate
+    if average and finest and average < finest <= FASTEST:
+        return Fraction(finest)
+    return Fraction(average) if average else None
 
 
 def _duration(container: InputContainer, stream: VideoStream) -> Fraction | None:

@@ -39,7 +39,8 @@ class Part:
     def take(self, packet: Packet) -> bool:
         """Move a packet to the new clock; False if it does not belong to the part.
 
-        A subtitle that is already on the screen when the part begins is shown from there.
+        A subtitle on the screen where the part begins or ends is cut there, if it was read: a file is read
+        from the key frame before the part.
         """
         if packet.pts is None:
             return False
@@ -52,6 +53,9 @@ class Part:
                 return False
             packet.duration = round(rest / packet.time_base)
             packet.pts = packet.dts = round(self.shift / packet.time_base)
+        if self.end is not None and packet.stream.type == "subtitle" and packet.duration:
+            rest = self.end - packet.pts * packet.time_base
+            packet.duration = min(packet.duration, round(rest / packet.time_base))
         ticks = round(self.shift / packet.time_base)
         packet.pts -= ticks
         if packet.dts is not None:

@@ -33,6 +33,27 @@ def is_sequence(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and len(NUMBERED.findall(path.name)) == 1 and not path.exists()
 
 
+def numbered(path: Path) -> list[Path]:
+    """The pictures that there are of a sequence, in order."""
+    place = NUMBERED.search(path.name)
+    assert place is not None
+    before, after = path.name[: place.start()], path.name[place.end() :]
+    pattern = re.compile(re.escape(before) + rf"\d{{{place[1] or 1},}}" + re.escape(after))
+    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    found = [name for name in names if pattern.fullmatch(name)]
+    return [path.parent / name for name in sorted(found, key=lambda name: (len(name), name))]
+
+
+def first_number(path: Path) -> int:
+    """The number of the first picture of a sequence. Raises UpscaleError if there is none."""
+    found = numbered(path)
+    if not found:
+        raise UpscaleError(f"{path}: no such pictures")
+    place = NUMBERED.search(path.name)
+    assert place is not None
+    return int(found[0].name[place.start() : len(found[0].name) - len(path.name) + place.end()])
+
+
 def sequence_location(path: Path) -> str:
     """The name of numbered pictures as FFmpeg wants it, which looks for numbers in folders' names too."""
     return location(Path(str(path.parent).replace("%", "%%")) / path.name)

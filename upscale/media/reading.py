@@ -1,6 +1,7 @@
 """One pass over an open film, from where its container stands: pictures, and the other packets beside."""
 
 import itertools
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
@@ -11,7 +12,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from upscale.errors import UpscaleError
-from upscale.media.clock import Clock
+from upscale.media.clock import Clock, PacketClock
 from upscale.media.losses import Gaps, Losses
 from upscale.media.pipe import StoppedError
 
@@ -20,6 +21,8 @@ INTERLEAVING = Fraction(1)
 
 TOLERANCE = Fraction(1, 2)
 """Seconds by which a film may end before its promised duration and still be whole."""
+
+BROKEN = "the container marks packets as damaged; what could be made of them was kept"
 
 PATIENCE = 64 << 20
 """Bytes of sound and the like that may come before the first picture."""
@@ -46,6 +49,8 @@ class Reading:
         self.notes: list[str] = []
         """What changed on the way."""
         self._held_bytes = 0
+        self._late: set[int] = set()
+        """Streams that were not there when the film was opened."""
         self._given = 0
         self._hidden = 0
         """Packets that an edit list wants decoded, and not shown."""
@@ -57,9 +62,11 @@ class Reading:
     def pictures(self) -> Iterator[VideoFrame]:
         """Every frame of the video stream, each with a pts."""
         clock = Clock(self._typical)
+        clocks: defaultdict[int, PacketClock] = defaultdict(PacketClock)
         aspect = self._video.codec_context.sample_aspect_ratio
         for packet in itertools.chain(self._packets(), [None]):
             if packet is not None and packet.stream is not self._video:
+                clocks[packet.stream_index].stamp(packet)
                 self.aside(packet)
                 continue
             if packet is not None:
@@ -102,13 +109,17 @@ class Reading:
         known = len(self._container.streams)
         try:
             for packet in self._container.demux():
-                # The demuxer ends with an empty packet a stream; draining is our own affair. And some
-                # containers bring up new streams half-way.
-                if not packet.size or packet.stream_index >= known:
+                if not packet.size:  # the demuxer ends with one for each stream; draining is our own affair
+                    continue
+                if packet.stream_index >= known:
+                    known = packet.stream_index + 1
+                    self._late.add(packet.stream_index)
+                    self.notes.append(f"stream {packet.stream_index} begins half-way, and was left out")
+                if packet.stream_index in self._late:
                     continue
                 is_film = packet.stream is self._video
-                if packet.is_corrupt:
-                    self.losses.add(0, "the container marks packets of it as damaged")
+                if packet.is_corrupt and BROKEN not in self.notes:
+                    self.notes.append(BROKEN)
                 self._hidden += is_film and packet.is_discard
                 if packet.dts is not None:
                     at = packet.dts * packet.time_base

@@ -42,32 +42,40 @@ class ConvertedSound:
         assert isinstance(stream, AudioStream)
         self.stream = stream
         self._resampler = self._new_resampler()
+        self._tick = Fraction(1, self._rate)
         self._next: Fraction | None = None
         """When the next sample is due, in seconds."""
         self.packets_lost = 0
 
     def pass_on(self, packet: Packet) -> list[Packet]:
+        self._tick = packet.time_base
+        return self._convert(packet)
+
+    def end(self) -> list[Packet]:
+        rest = self._convert(None) if self._next is not None else []
+        return [*rest, *self._flush(), *self.stream.encode()]
+
+    def _convert(self, packet: Packet | None) -> list[Packet]:
         try:
             frames = self._decoder.decode(packet)
+        except av.EOFError:
+            return []
         except av.FFmpegError:
             self.packets_lost += 1
             return []
         packets: list[Packet] = []
         for frame in frames:
-            if frame.pts is None:
+            if frame.pts is None and packet is not None:
                 frame.pts = packet.pts
-            frame.time_base = packet.time_base
+            frame.time_base = self._tick
             packets += self._encode(frame)
         return packets
 
-    def end(self) -> list[Packet]:
-        return [*self._flush(), *self.stream.encode()]
-
     def _encode(self, frame: AudioFrame) -> list[Packet]:
         """Encode a frame at its place among the samples, as its own time is often rounded."""
-        at = Fraction((frame.pts or 0) * (frame.time_base or 1))
         if self._next is None:
-            self._next = at
+            self._next = Fraction((frame.pts or 0) * self._tick)
+        at = self._next if frame.pts is None else Fraction(frame.pts * self._tick)
         packets: list[Packet] = []
         if at - self._next > LATE:
             packets = self._resample(_silence(frame, at - self._next))

@@ -20,7 +20,7 @@ from upscale.media.filters import PULLDOWN, conformed, progressive, without_pull
 from upscale.media.info import VideoInfo, describe_stream, location
 from upscale.media.losses import Losses
 from upscale.media.part import Part
-from upscale.media.picture import is_sequence, sequence_location
+from upscale.media.picture import first_number, is_sequence, sequence_location
 from upscale.media.pipe import STANDARD, Pipe, StoppedError, standard_input
 from upscale.media.pixels import to_planes
 from upscale.media.reading import Reading
@@ -135,18 +135,24 @@ class Source:
         steps = round(reading.tick / tick)  # 2 where every field becomes a frame, in half ticks
         missing = reading.gaps.missing
         shown: Frame | None = None
+        lost: tuple[int, list[str]] = (0, [])
         for picture in itertools.chain([self._first] if self._first else [], self._pictures):
             assert picture.pts is not None
             while missing and missing[0] * steps < picture.pts:
-                place = missing.popleft() * steps - shift
-                if shown is not None and place > shown.pts and not self._read.detelecine:
-                    shown = replace(shown, pts=place)
+                place = missing.popleft() * steps
+                known = shown is not None and place - shift > shown.pts and part.shows(place, tick)
+                if shown is not None and known and not self._read.detelecine:
+                    shown = replace(shown, pts=place - shift)
                     yield shown
             if not part.shows(picture.pts, tick):
+                # What is lost before the part, or after it, is not lost to it.
+                frames, reasons = lost if shown is not None else (0, [])
+                self.losses.frames, self.losses.reasons = frames, list(reasons)
                 continue
             extras = picture if any(picture.side_data.get(kind) for kind in EXTRAS) else None
             shown = Frame(self._planes(picture), picture.pts - shift, picture.duration or 0, tick, extras)
             yield shown
+            lost = self.losses.frames, list(self.losses.reasons)
         if start is None and duration is None:
             if shown is not None:
                 yield from (replace(shown, pts=place * steps) for place in missing)
@@ -159,7 +165,7 @@ class Source:
         reading.notes = self.notes
         pictures = reading.pictures()
         if self._read.detelecine:
-            pictures = without_pulldown(pictures, reading.rate or NTSC)
+            pictures = without_pulldown(pictures, reading.rate or NTSC, self.notes)
         else:
             order = self._video.codec_context.field_order
             pictures = progressive(pictures, self._read.deinterlace, reading.rate, order)
@@ -214,7 +220,9 @@ class Source:
         if self._read.deinterlace == "bob":
             factor *= 2
         count = round(info.declared_frames * factor)
-        return replace(info, average_rate=info.average_rate * factor, declared_frames=count)
+        steady = info.steady_rate and info.steady_rate * factor
+        average = info.average_rate * factor
+        return replace(info, average_rate=average, steady_rate=steady, declared_frames=count)
 
     def _choose_crop(self, asked: str) -> Crop | None:
         if asked == "off":
@@ -251,12 +259,12 @@ def _samples(path: Path) -> Iterator[Planes]:
 def _open(path: Path) -> InputContainer:
     if path != STANDARD and path.is_dir():
         raise UpscaleError(f"{path}: is a folder; give a video file")
-    if path == STANDARD:
-        file: str | Pipe = standard_input()
-    else:
-        file = sequence_location(path) if is_sequence(path) else location(path)
+    file: str | Pipe = standard_input() if path == STANDARD else location(path)
+    options = {}
+    if path != STANDARD and is_sequence(path):
+        file, options = sequence_location(path), {"start_number": str(first_number(path))}
     try:
-        return av.open(file, "r", metadata_errors="replace")
+        return av.open(file, "r", metadata_errors="replace", container_options=options)
     except StoppedError as error:
         raise error.by from None
     except av.FileNotFoundError:

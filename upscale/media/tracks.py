@@ -26,6 +26,9 @@ WITH_DATA = {"mpegts"}
 COVER_CODECS = {"mp4": {"mjpeg", "png", "bmp"}, "mov": {"mjpeg", "png", "bmp"}}
 """Where only some will do."""
 
+UNLISTED = {"mpegts": {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"}}
+"""Decoders of the pictures that a container holds without telling."""
+
 OF_THE_OLD_STREAM = {"encoder", "duration", "bps", "number_of_frames", "number_of_bytes", "vendor_id"}
 """Tags that describe the stream as it was encoded (mkvmerge's statistics among them), not the film."""
 
@@ -124,7 +127,8 @@ def _add_track(container: OutputContainer, source: Stream) -> Track:
         fits = holder in WITH_COVER and codec in COVER_CODECS.get(holder, {codec})
         _require(fits, f"{holder} holds no {codec} as cover art")
     else:
-        _require(codec in container.supported_codecs, f"{holder} holds no {codec}")
+        listed = UNLISTED.get(holder, container.supported_codecs)
+        _require(codec in listed, f"{holder} holds no {codec}")
     return CopiedTrack(container, source)
 
 

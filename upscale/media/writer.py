@@ -2,11 +2,13 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import av
 from av.packet import Packet
+from av.video.frame import VideoFrame
 
 from upscale.errors import ConsumerGoneError, UpscaleError
 from upscale.media.destination import Destination
@@ -28,6 +30,20 @@ APPLE_KEYS = {
     "location", "creation_time", "timecode", "track", "disc", "make", "model",
 }  # fmt: skip
 """Keys that mp4 and mov have boxes of their own for; any other wants them all in Apple's newer form."""
+
+WITH_ROTATION = {"mp4", "mov", "matroska", "webm"}
+"""Containers that tell players to turn the picture."""
+
+KEPT_TAGS: dict[str, set[str]] = {
+    "avi": {"title", "artist", "album", "comment", "copyright", "date", "genre", "language", "track"},
+    "mpegts": {"service_name", "service_provider"},
+    "yuv4mpegpipe": set(),
+    "image2": set(),
+}
+"""Container -> the tags that it has a place for; the others take any."""
+
+MISPLACED = Fraction(1, 1000)
+"""Seconds by which a frame may be moved without a word."""
 
 FINEST_TIMESCALE = 48000
 """Ticks a second of an mp4's edit lists, at least: FFmpeg's 1000 put sound off by up to a millisecond."""
@@ -60,6 +76,9 @@ class Writer:
         """What the container could not hold, and what became of it."""
         self._encoder = encoder
         self._size = size
+        self._number = -1 << 31
+        """Of the last frame, where frames are counted."""
+        self._moved = False
         with self._reporting("cannot be written"):
             target = destination.open()
             options = _container_options(destination, info, cargo.metadata)
@@ -67,15 +86,16 @@ class Writer:
         try:
             with self._reporting(f"{encoder.codec} cannot encode this"):
                 self._video = encoder.add_to(self._container, size)
-            if info.display_matrix is not None:
+            if info.display_matrix is not None and destination.container in WITH_ROTATION:
                 self._video.set_display_matrix(info.display_matrix)
+            elif info.display_matrix is not None:
+                self.notes.append(f"the rotation was left out: {destination.container} has none")
             self._video.metadata.update(cargo.picture_metadata)
             if cargo.disposition is not None:
                 self._video.disposition = cargo.disposition
             self._tracks = add_tracks(self._container, cargo.streams, self.notes)
             self._add_chapters(chapters)
-            kept = {key: text for key, text in cargo.metadata.items() if key not in CONTAINER_MARKS}
-            self._container.metadata.update(kept)
+            self._container.metadata.update(self._fitting(cargo.metadata))
             with self._reporting(f"cannot be written, or {destination.container} cannot hold this"):
                 self._container.start_encoding()
         except BaseException:
@@ -118,6 +138,8 @@ class Writer:
             )
         picture = self._encoder.frame(frame.planes, frame.extras)
         picture.pts, picture.time_base, picture.duration = frame.pts, frame.time_base, frame.duration
+        if self._encoder.counts_frames:
+            self._on_the_grid(picture)
         self.frames_given += 1
         with self._reporting(f"frame {self.frames_given} cannot be encoded or written"):
             self._mux(self._video.encode(picture))
@@ -128,6 +150,27 @@ class Writer:
         if track is not None:
             with self._reporting(f"stream {packet.stream.index} cannot be written"):
                 self._mux_beside(track.pass_on(packet))
+
+    def _fitting(self, metadata: Mapping[str, str]) -> dict[str, str]:
+        """The tags of the film that the container has a place for."""
+        tags = {key: text for key, text in metadata.items() if key.lower() not in CONTAINER_MARKS}
+        places = KEPT_TAGS.get(self._container.format.name)
+        lost = sorted(key for key in tags if places is not None and key.lower() not in places)
+        if lost:
+            self.notes.append(f"tags were left out: {', '.join(lost)}")
+        return {key: text for key, text in tags.items() if key not in lost}
+
+    def _on_the_grid(self, picture: VideoFrame) -> None:
+        """Give a frame a number of its own, in a container that counts frames."""
+        assert picture.pts is not None
+        assert picture.time_base is not None
+        at = picture.pts * picture.time_base
+        number = max(round(at / self._encoder.tick), self._number + 1)
+        if abs(number * self._encoder.tick - at) > MISPLACED and not self._moved:
+            self._moved = True
+            self.notes.append(f"times were moved: {self.destination.container} only counts frames")
+        self._number = number
+        picture.pts, picture.time_base, picture.duration = number, self._encoder.tick, 1
 
     def _add_chapters(self, chapters: Sequence["Chapter"]) -> None:
         if not chapters:
@@ -162,7 +205,9 @@ class Writer:
                 f"{self.destination.path}: the encoder took {self.frames_given} frames and gave"
                 f" {self.frames_written}"
             )
-        self.destination.commit()
+        remark = self.destination.commit()
+        if remark:
+            self.notes.append(remark)
 
     @contextlib.contextmanager
     def _reporting(self, what: str) -> Iterator[None]:
