@@ -10,12 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from upscale.errors import UsageError
+from upscale.models import int8
 from upscale.models.luma import LumaConfig, LumaPixelCNN
+from upscale.models.mixture import log_odds
 from upscale.sampling.chroma import luma_at_chroma, resite, siting_shift
+from upscale.sampling.memory import choose_tile, parse_size
 from upscale.sampling.multiscale import SIGNAL, mean_luma, sample_luma
 from upscale.sampling.noise import uniform_noise
 from upscale.sampling.options import SampleOptions
-from upscale.sampling.tiles import run_tiled, spans
+from upscale.sampling.tiles import Tiles, spans
 from upscale.sampling.upscaler import Upscaler, choose_device, choose_precision
 
 
@@ -67,7 +70,7 @@ def test_split_and_put_together_is_the_whole(
         blurred = F.avg_pool2d(b, 2 * scale + 1, 1, scale)  # reaches one input pixel
         return torch.cat([enlarged, blurred], 1)
 
-    tiled = run_tiled(network, [(low, 1), (high, scale)], scale, tile, 1, batch)
+    tiled = Tiles(scale, tile, 1, batch).run(network, [(low, 1), (high, scale)])
     torch.testing.assert_close(tiled, network(low, high))
 
 
@@ -79,13 +82,13 @@ def network() -> LumaPixelCNN:
 
 def test_the_sample_is_what_the_likelihood_is_about(network: LumaPixelCNN) -> None:
     """The sampler, run step by step, draws each pixel from the mixture that training scores it with."""
-    low, uniform = torch.rand(1, 1, 8, 8), uniform_noise(0, 32, 32)
+    low, odds = torch.rand(1, 1, 8, 8), network.to_cells(log_odds(uniform_noise(0, 32, 32)))
     with torch.inference_mode():
-        picture = sample_luma(network, low, uniform, 0.8)
+        picture = sample_luma(network, low, odds, 0.8)
         mean, features = network.condition(low)
         residuals = network.to_cells(picture) - mean
         for part, mixture in network.mixtures(features, residuals):
-            drawn = mixture.sample(network.to_cells(uniform)[:, part], 0.8)
+            drawn = mixture.sample(odds[:, part], 0.8)
             drawn = (mean[:, part] + drawn).clamp(*SIGNAL) - mean[:, part]
             torch.testing.assert_close(drawn, residuals[:, part], atol=1e-5, rtol=0)
 
@@ -104,10 +107,10 @@ def test_no_input_sends_the_sampler_out_of_range(scale: int) -> None:
 
 
 def test_batch_one_equals_batch_eight(network: LumaPixelCNN) -> None:
-    low, uniform = torch.rand(8, 1, 8, 8), uniform_noise(0, 32, 32)
+    low, odds = torch.rand(8, 1, 8, 8), network.to_cells(log_odds(uniform_noise(0, 32, 32)))
     with torch.inference_mode():
-        together = sample_luma(network, low, uniform, 0.7)
-        alone = torch.cat([sample_luma(network, one[None], uniform, 0.7) for one in low])
+        together = sample_luma(network, low, odds, 0.7)
+        alone = torch.cat([sample_luma(network, one[None], odds, 0.7) for one in low])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
@@ -241,7 +244,8 @@ def test_the_guide_lies_where_chroma_lies(across: int) -> None:
 def test_unknown_devices_are_refused_by_name() -> None:
     with pytest.raises(UsageError, match=r"'tpu'.*there is cpu"):
         choose_device("tpu")
-    assert choose_precision("auto", torch.device("cpu")) == "float32"
+    fast = int8.has_int8() and int8.is_fast()
+    assert choose_precision("auto", torch.device("cpu")) == ("int8" if fast else "float32")
     assert choose_precision("auto", torch.device("cuda")) == "float16"
 
 
@@ -249,3 +253,126 @@ def test_half_precision_is_close_to_float32() -> None:
     planes = planes_420()
     exact, half = (upscaler(planes, temperature=0.0, precision=p)(planes) for p in ("float32", "bfloat16"))
     assert np.abs(exact[0] - half[0]).mean() < 0.01
+
+
+def test_a_frame_like_the_one_before_costs_nothing() -> None:
+    planes = planes_420()
+    model = upscaler(planes)
+    first = model(planes)
+    again = model(tuple(plane.copy() for plane in planes))
+    assert model.reused == 1
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    changed = (planes[0] + np.float32(1 / 255), planes[1])
+    assert not np.array_equal(model(changed)[0], first[0])
+    assert model.reused == 1
+
+
+@pytest.mark.parametrize("place", [(2, 3), (30, 41)])
+def test_only_the_tiles_that_change_are_computed(place: tuple[int, int]) -> None:
+    """A network that adds up a 3x3 neighbourhood; a change in one pixel, in a corner or in the middle."""
+
+    def network(low: torch.Tensor) -> torch.Tensor:
+        return F.avg_pool2d(low, 3, 1, 1, divisor_override=1)
+
+    low = torch.rand(1, 1, 40, 50)
+    tiles = Tiles(1, 10, 1, 4)
+    tiles.run(network, [(low, 1)])
+    assert tiles.computed == 20
+    first = tiles.run(network, [(low.clone(), 1)])
+    assert tiles.computed == 20
+    touched = low.clone()
+    touched[0, 0, place[0], place[1]] += 1
+    second = tiles.run(network, [(touched, 1)])
+    assert 20 < tiles.computed <= 24
+    torch.testing.assert_close(second, network(touched))
+    torch.testing.assert_close(first, network(low))  # what was handed out before is left alone
+
+
+def test_tiles_get_smaller_until_they_fit() -> None:
+    sizes = []
+
+    def network(low: torch.Tensor) -> torch.Tensor:
+        sizes.append(low.shape[3])
+        if low.shape[3] > 20:
+            raise torch.cuda.OutOfMemoryError
+        return low
+
+    tiles = Tiles(1, 0, 2, 1)
+    low = torch.rand(1, 1, 40, 50)
+    while True:
+        try:
+            answer = tiles.run(network, [(low, 1)])
+            break
+        except torch.cuda.OutOfMemoryError:
+            assert tiles.halve()
+    torch.testing.assert_close(answer, low)
+    assert sizes[0] == 50
+    assert max(sizes[2:]) <= 20
+    while tiles.halve():
+        pass
+    assert not tiles.halve()
+
+
+@pytest.mark.parametrize(
+    ("size", "memory", "tile"),
+    [((270, 480), 2 << 30, 0), ((1080, 1920), 64 << 30, 0), ((1080, 1920), 1 << 30, 64)],
+)
+def test_the_tile_is_what_the_memory_holds(size: tuple[int, int], memory: int, tile: int) -> None:
+    assert choose_tile(size, 4, 24, memory) == tile
+    smaller = choose_tile((2160, 3840), 2, 24, memory)
+    assert smaller == 0 or 64 <= smaller <= 3840
+
+
+@pytest.mark.parametrize(("text", "amount"), [("2G", 2 << 30), ("800M", 800 << 20), ("1.5GiB", 3 << 29)])
+def test_amounts_of_memory(text: str, amount: int) -> None:
+    assert parse_size(text) == amount
+    with pytest.raises(UsageError, match="write 2G"):
+        parse_size(text + "?")
+
+
+@pytest.mark.skipif(not int8.has_int8(), reason="this PyTorch has no such convolutions")
+@pytest.mark.filterwarnings("ignore:torch.quantize")
+@pytest.mark.parametrize("scale", [2, 4])
+def test_int8_is_close_to_float32(scale: int) -> None:
+    """On the shipped weights, within a level on average."""
+    planes = planes_420(96, 96)
+    exact, coarse = (
+        upscaler(planes, scale, temperature=0.0, precision=p)(planes) for p in ("float32", "int8")
+    )
+    error = np.abs(exact[0] - coarse[0])
+    assert error.mean() < 1 / 255
+    assert np.sqrt((error**2).mean()) < 1.5 / 255
+
+
+@pytest.mark.skipif(not int8.has_int8(), reason="this PyTorch has no such convolutions")
+@pytest.mark.filterwarnings("ignore:torch.quantize")
+@pytest.mark.parametrize("step", [0, 3])
+def test_a_block_in_integers_is_the_block_within_a_rounding(step: int) -> None:
+    """Borders too, where zeros are padded: they are not the code 0."""
+    torch.manual_seed(step)
+    block = LumaPixelCNN(LumaConfig(4, channels=16, blocks=1)).chain[step]
+    x = torch.randn(2, 16, 9, 11).contiguous(memory_format=torch.channels_last)
+    known = torch.randn(2, block.known.in_channels, 9, 11) if block.known is not None else None
+    with torch.inference_mode():
+        inner = block.first(x) if known is None else block.first(x) + block.known(known)
+        widest = [x.abs().max(), inner.relu().max(), known.abs().max() if known is not None else 0]
+        block.ranges.copy_(torch.tensor(widest))
+        change = block(x.clone(), known) - x
+        made = int8.Int8Block(block)(x.clone(), known) - x
+    assert float((made - change).abs().max()) < 0.05 * float(change.abs().max())
+
+
+def test_int8_asks_for_a_cpu_and_for_calibration() -> None:
+    with pytest.raises(UsageError, match="int8 is for CPUs"):
+        choose_precision("int8", torch.device("cuda"))
+    assert not int8.quantise(LumaPixelCNN(LumaConfig(2, channels=8, blocks=1)))
+
+
+def test_observing_notes_the_largest_values() -> None:
+    torch.manual_seed(0)
+    network = LumaPixelCNN(LumaConfig(2, channels=8, blocks=1)).eval()
+    with torch.inference_mode(), int8.observing(network):
+        sample_luma(network, torch.rand(1, 1, 12, 12), None, 0.0)
+    assert all(bool(block.ranges[:2].all()) for block in (*network.trunk, *network.chain))
+    assert not network.trunk[0]._forward_pre_hooks

@@ -104,7 +104,7 @@ def _print_models() -> None:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+    type=click.Choice(["auto", "float32", "bfloat16", "float16", "int8"]),
     default="auto",
     show_default=True,
     help="Of the convolutions.",
@@ -114,8 +114,9 @@ def _print_models() -> None:
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Tile side in input pixels; 0 chooses.",
+    help="Tile side in input pixels; 0 is chosen by the memory.",
 )
+@click.option("--memory", help="How much to take, such as 2G; by default half of what is free.")
 @click.option(
     "--batch", type=click.IntRange(1), default=1, show_default=True, help="Tiles at once; more fill a GPU."
 )
@@ -234,11 +235,13 @@ def _job(source: Path, target: Path, overwrite: bool, **options: Any) -> "Job":
     from upscale.media.encoder import EncodeOptions, parse_codec_options
     from upscale.media.source import ReadOptions
     from upscale.pipeline import Job
+    from upscale.sampling.memory import parse_size
     from upscale.sampling.options import SampleOptions
 
     def chosen(record: type) -> dict[str, Any]:
         return {field.name: options[field.name] for field in fields(record) if field.name in options}
 
+    options["memory"] = parse_size(options["memory"]) if options["memory"] else None
     options["codec_options"] = parse_codec_options(options["codec_options"])
     return Job(
         source,
@@ -259,6 +262,8 @@ def _report(summary: "Summary", as_json: bool, quiet: bool, done: bool) -> None:
     elif not quiet:
         info, (width, height) = summary.info, summary.size
         what = f"{summary.job.target}: {info.width}x{info.height} -> {width}x{height}"
+        if done and summary.reused:
+            what += f" ({summary.reused} frames repeat the one before)"
         if done:
             rate = summary.frames / summary.seconds if summary.seconds else 0
             what += f", {summary.frames} frames in {summary.seconds:.1f} s ({rate:.2f} fps)"

@@ -1,8 +1,9 @@
 """One film from end to end: read, sample, write, a frame at a time.
 
     Source.frames -> Frame -> planes -> Upscaler -> larger planes -> Frame (same pts) -> Writer
+    '-- a thread --'         '-- the main thread --'             '------ a thread ------'
 
-Memory does not grow with the length of the film: nothing here keeps more than two frames.
+Memory does not grow with the length of the film: no more than two frames wait between the stages.
 """
 
 import contextlib
@@ -12,20 +13,26 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
+from av.packet import Packet
+
+from upscale.belt import overlap
 from upscale.errors import UpscaleError, UsageError
 from upscale.media.destination import Destination, destination, existing
 from upscale.media.encoder import EncodeOptions, Encoder, check_encoder, default_codec, settle
 from upscale.media.info import VideoInfo
 from upscale.media.picture import is_sequence
 from upscale.media.pipe import STANDARD
-from upscale.media.source import ReadOptions, Source
+from upscale.media.source import Frame, ReadOptions, Source
 from upscale.media.writer import Writer
 from upscale.models.catalog import check_model, stages_for
 from upscale.planes import Planes
 from upscale.sampling.options import SampleOptions
 
 LARGEST_SCALE = 8
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,21 @@ class Job:
 
 
 @dataclass(slots=True)
+class Stages:
+    """Seconds for which each stage was at work; they overlap."""
+
+    busy: dict[str, float] = field(default_factory=lambda: {"decode": 0.0, "model": 0.0, "encode": 0.0})
+
+    def timed(self, stage: str, work: Callable[[], Result]) -> Result:
+        """Do the work of a stage."""
+        began = time.monotonic()
+        try:
+            return work()
+        finally:
+            self.busy[stage] += time.monotonic() - began
+
+
+@dataclass(slots=True)
 class Summary:
     """What was done with one film."""
 
@@ -65,7 +87,10 @@ class Summary:
     """Frames that the source could not give, those for which a neighbour stands in among them."""
     damaged: bool = False
     """Whether anything of the source, picture or sound, could not be read."""
+    reused: int = 0
+    """Frames that were, bit for bit, the one before, and cost nothing."""
     seconds: float = 0.0
+    stages: Stages = field(default_factory=Stages)
     warnings: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, object]:
@@ -81,7 +106,9 @@ class Summary:
             "expected_frames": self.expected,
             "frames": self.frames,
             "lost_frames": self.lost,
+            "reused_frames": self.reused,
             "seconds": round(self.seconds, 3),
+            "busy_seconds": {name: round(busy, 3) for name, busy in self.stages.busy.items()},
             "warnings": self.warnings,
         }
 
@@ -193,15 +220,34 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
     with Writer(plan.destination, info, size, plan.encoder, source.cargo, chapters) as writer:
         _forbid(writer.notes, job)
         # After the writer: an encoder or a container that refuses says so before a model loads.
-        enlarge = _enlarger(job, info, size)
-        before: Planes | None = None
-        larger: Planes = ()
-        for frame in source.frames(job.start, job.duration, writer.copy):
-            if frame.planes is not before:  # a lost frame comes as the planes of the one before it
-                before, larger = frame.planes, enlarge(frame.planes)
-            writer.write(replace(frame, planes=larger))
+        model = _model(job, info, size)
+        stages = summary.stages
+
+        def read(put: Callable[[Frame | Packet], None]) -> None:
+            frames = source.frames(job.start, job.duration, put)
+            while (frame := stages.timed("decode", lambda: next(frames, None))) is not None:
+                put(frame)
+
+        def enlarge(item: Frame | Packet) -> Frame | Packet:
+            if isinstance(item, Frame):
+                return replace(item, planes=stages.timed("model", lambda: model(item.planes)))
+            return item
+
+        def write(item: Frame | Packet) -> None:
+            if isinstance(item, Packet):
+                stages.timed("encode", lambda: writer.copy(item))
+                return
+            stages.timed("encode", lambda: writer.write(item))
             summary.frames += 1
             on_frame(summary.frames)
+
+        def release() -> None:
+            source.stop()
+            plan.destination.stop()
+
+        overlap(read, enlarge, write, lambda item: isinstance(item, Frame), release)
+        summary.reused = getattr(model, "reused", 0)
+        summary.warnings += sorted(getattr(model, "notes", ()))
         if summary.frames == 0:
             raise UpscaleError(
                 f"{job.source}: no frame of it{_where(job)} could be read{_because(source.losses.reasons)}"
@@ -221,7 +267,7 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
     return summary
 
 
-def _enlarger(job: Job, info: VideoInfo, size: tuple[int, int]) -> Callable[[Planes], Planes]:
+def _model(job: Job, info: VideoInfo, size: tuple[int, int]) -> Callable[[Planes], Planes]:
     """What makes the planes of a frame larger."""
     target = (size[1], size[0])
     if job.sample.model == "nearest":

@@ -128,6 +128,38 @@ def evaluate(
 
 
 @main.command()
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Rounds in turns.")
+@click.option("--threads", type=click.IntRange(0), default=0, help="0 takes all.")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+@reporting_errors
+def bench(repeats: int, threads: int, as_json: bool) -> None:
+    """Time a frame of ours against the networks that people use, all in one run."""
+    from dataclasses import asdict
+
+    import torch
+
+    from upscale.lab import bench as benching
+
+    if threads:
+        torch.set_num_threads(threads)
+    result = benching.Bench(0, 0.0, [])
+    for result in benching.bench(repeats):
+        click.echo(f"{len(result.rows)} rows measured", err=True)
+    click.echo(json.dumps(asdict(result), indent=2) if as_json else benching.markdown(result))
+
+
+@main.command()
+@click.argument("weights", type=FILE)
+@click.argument("pictures", type=FOLDER)
+@reporting_errors
+def calibrate(weights: Path, pictures: Path) -> None:
+    """Note in luma WEIGHTS the ranges that int8 needs, as they are met in a folder of PICTURES."""
+    from upscale.lab.calibrate import calibrate as calibrated
+
+    click.echo(f"{calibrated(weights, pictures)} pictures seen", err=True)
+
+
+@main.command()
 @click.argument("inputs", nargs=-1, required=True, type=FILE)
 @click.argument("output", type=FILE)
 @click.option("--at", type=Time(), default="0", show_default=True, help="Which frame: seconds, or h:mm:ss.")

@@ -42,6 +42,9 @@ class Destination(Protocol):
     def open(self) -> str | OutputPipe:
         """What FFmpeg is to write to."""
 
+    def stop(self) -> None:
+        """Let a thread that waits for its reader go: what it waits in raises InterruptedError."""
+
     def commit(self) -> str | None:
         """All is written: give it its final name. Answers with what there is to say of it."""
 
@@ -60,6 +63,9 @@ class FileDestination:
 
     def open(self) -> str:
         return location(self._beside)
+
+    def stop(self) -> None:
+        """A file keeps nobody waiting."""
 
     def commit(self) -> str | None:
         self._beside.replace(self._final)
@@ -81,6 +87,9 @@ class SequenceDestination:
     def open(self) -> str:
         self._beside.mkdir()
         return sequence_location(self._beside / self.path.name)
+
+    def stop(self) -> None:
+        """Files keep nobody waiting."""
 
     def commit(self) -> str | None:
         made = sorted(self._beside.iterdir())
@@ -104,7 +113,11 @@ class PipeDestination:
         self.container = container
 
     def open(self) -> OutputPipe:
-        return standard_output()
+        self._pipe = standard_output()
+        return self._pipe
+
+    def stop(self) -> None:
+        self._pipe.stop()
 
     def commit(self) -> str | None:
         """What is written is gone."""

@@ -1,12 +1,16 @@
 """Standard input and output as FFmpeg reads and writes them."""
 
 import os
+import select
 import sys
 from pathlib import Path
-from typing import BinaryIO
 
 STANDARD = Path("-")
 """The name that stands for standard input, or output."""
+
+
+ATOMIC = getattr(select, "PIPE_BUF", 512)
+"""Bytes that a pipe which is ready takes without waiting."""
 
 
 class StoppedError(Exception):
@@ -17,47 +21,77 @@ class StoppedError(Exception):
         self.by = by
 
 
-class Pipe:
-    """A pipe, as a file object for PyAV.
+class _Waiter:
+    """Waits until a descriptor is ready, or until someone, in any thread, says stop."""
+
+    def __init__(self, descriptor: int):
+        self.descriptor = descriptor
+        self._heard, self._said = os.pipe()
+
+    def until_ready(self, reading: bool) -> None:
+        """Raises InterruptedError if it was told to stop."""
+        if os.name == "nt":  # there, select knows sockets alone
+            return
+        wanted = ([self.descriptor], []) if reading else ([], [self.descriptor])
+        ready, _, _ = select.select([*wanted[0], self._heard], wanted[1], [])
+        if self._heard in ready:
+            raise InterruptedError("stopped")
+
+    def stop(self) -> None:
+        os.write(self._said, b"!")
+
+
+class InputPipe:
+    """A pipe to read from, as a file object for PyAV.
 
     FFmpeg's own pipes start a call again that Ctrl-C has interrupted, and PyAV swallows what a file object
     raises unless it is an Exception: so KeyboardInterrupt and its like travel inside a StoppedError.
     """
 
-    def __init__(self, file: BinaryIO):
-        self._file = file
+    def __init__(self, descriptor: int):
+        self._waiter = _Waiter(descriptor)
 
     def read(self, size: int) -> bytes:
         try:
-            return self._file.read1(size)  # type: ignore[attr-defined]
+            self._waiter.until_ready(reading=True)
+            return os.read(self._waiter.descriptor, size)
         except BaseException as error:
             raise StoppedError(error) from error
+
+    def stop(self) -> None:
+        """Let whoever waits in ``read``, in another thread, go."""
+        self._waiter.stop()
 
     def close(self) -> None:
         """Leave the descriptor to the process."""
 
 
 class OutputPipe:
-    """The other end; as ``Pipe``."""
+    """A pipe to write to; as ``InputPipe``."""
 
     def __init__(self, descriptor: int):
-        self._descriptor = descriptor
+        self._waiter = _Waiter(descriptor)
 
     def write(self, data: bytes) -> int:
         rest = memoryview(data)
         try:
             while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
+                self._waiter.until_ready(reading=False)
+                rest = rest[os.write(self._waiter.descriptor, rest[:ATOMIC]) :]
         except BaseException as error:
             raise StoppedError(error) from error
         return len(data)
+
+    def stop(self) -> None:
+        """Let whoever waits in ``write``, in another thread, go."""
+        self._waiter.stop()
 
     def close(self) -> None:
         """Leave the descriptor to the process."""
 
 
-def standard_input() -> Pipe:
-    return Pipe(sys.stdin.buffer)
+def standard_input() -> InputPipe:
+    return InputPipe(sys.stdin.fileno())
 
 
 def standard_output() -> OutputPipe:

@@ -21,7 +21,7 @@ from upscale.media.info import VideoInfo, describe_stream, location
 from upscale.media.losses import Losses
 from upscale.media.part import Part
 from upscale.media.picture import first_number, is_sequence, sequence_location
-from upscale.media.pipe import STANDARD, Pipe, StoppedError, standard_input
+from upscale.media.pipe import STANDARD, InputPipe, StoppedError, standard_input
 from upscale.media.pixels import to_planes
 from upscale.media.reading import Reading
 from upscale.media.tracks import Cargo, is_cover, lasting
@@ -76,7 +76,8 @@ class Source:
         """Raises UpscaleError if there is no such file, or no video that can be decoded in it."""
         self.path, self._read = path, read
         self.notes: list[str] = []
-        self._container = _open(path)
+        self._pipe = standard_input() if path == STANDARD else None
+        self._container = _open(path, self._pipe)
         try:
             self._video = _video_stream(self._container, path)
             self._reading, self._pictures, self._first = self._begin()
@@ -107,6 +108,11 @@ class Source:
     def losses(self) -> Losses:
         """What could not be read so far."""
         return self._reading.losses
+
+    def stop(self) -> None:
+        """Let a thread that waits for the pipe go: what it waits in raises InterruptedError."""
+        if self._pipe is not None:
+            self._pipe.stop()
 
     def part(self, start: Fraction | None, duration: Fraction | None) -> Part:
         """A part of the film, in seconds from its beginning; the whole film without either."""
@@ -256,12 +262,12 @@ def _samples(path: Path) -> Iterator[Planes]:
             yield from (frame.planes for frame in itertools.islice(source.frames(start), 1))
 
 
-def _open(path: Path) -> InputContainer:
-    if path != STANDARD and path.is_dir():
+def _open(path: Path, pipe: InputPipe | None) -> InputContainer:
+    if pipe is None and path.is_dir():
         raise UpscaleError(f"{path}: is a folder; give a video file")
-    file: str | Pipe = standard_input() if path == STANDARD else location(path)
+    file: str | InputPipe = pipe or location(path)
     options = {}
-    if path != STANDARD and is_sequence(path):
+    if pipe is None and is_sequence(path):
         file, options = sequence_location(path), {"start_number": str(first_number(path))}
     try:
         return av.open(file, "r", metadata_errors="replace", container_options=options)

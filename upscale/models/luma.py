@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upscale.models.layers import bicubic_cells, conv3x3, upsampling_kernel
-from upscale.models.mixture import MEAN_UNIT, Mixture
+from upscale.models.layers import bicubic_cells, conv3x3, planes, upsampling_kernel
+from upscale.models.mixture import LOG_SCALE_START, MEAN_UNIT, Mixture
 from upscale.models.order import cell_order, raster_index
 
 KNOWN_GAIN = 10.0
@@ -39,8 +39,12 @@ class LumaConfig:
 class ResidualBlock(nn.Module):
     """x + conv(relu(conv(x) + known)), [N, C, H, W] -> the same."""
 
+    ranges: Tensor
+    """The largest x, inner feature and known value that ``int8.observing`` met; 0 where it never was."""
+
     def __init__(self, config: LumaConfig, known: int = 0):
         super().__init__()
+        self.register_buffer("ranges", torch.zeros(3))
         self.first = conv3x3(config.channels, config.channels)
         self.known = nn.Conv2d(known, config.channels, 3, padding=1) if known else None
         self.second = conv3x3(config.channels, config.channels, gain=0.1)
@@ -104,7 +108,7 @@ class LumaPixelCNN(nn.Module):
         low : Tensor, shape = (N, 1, h, w). Returns (N, scale**2, h, w) float32 and (N, channels, h, w).
         """
         entered = self.enter(low - 0.5)
-        features = entered
+        features = entered.clone()  # a block may work in place
         for block in self.trunk:
             features = block(features)
         features = features + entered
@@ -118,7 +122,18 @@ class LumaPixelCNN(nn.Module):
         """
         block = self.chain[index]
         features = block(features, known * KNOWN_GAIN) if index else block(features)
-        return features, Mixture.from_output(self.to_mixture[index](features), self.config.components)
+        output = planes(self.to_mixture[index], features, *self._units(index))
+        return features, Mixture.from_output(output, self.config.components)
+
+    def _units(self, index: int) -> tuple[Tensor, Tensor]:
+        """What the numbers of a head, [3 * components * pixels], are multiplied by and start from."""
+        head = self.to_mixture[index]
+        assert isinstance(head, nn.Conv2d)
+        each = head.out_channels // 3
+        return tuple(
+            torch.tensor(numbers, device=head.weight.device).repeat_interleave(each)
+            for numbers in ((1.0, MEAN_UNIT, 1.0), (0.0, 0.0, LOG_SCALE_START))
+        )  # type: ignore[return-value]
 
     def mixtures(self, features: Tensor, residuals: Tensor) -> Iterator[tuple[slice, Mixture]]:
         """What every step says, and which cells about, given the true residuals before it.

@@ -5,7 +5,9 @@ After Salimans et al., "PixelCNN++" (2017), https://arxiv.org/abs/1701.05517, bu
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -23,14 +25,17 @@ LOG_SCALE_FLOOR = -6.5
 LOG_SCALE_CEILING = 0.0
 """Widest component: the whole luma range."""
 
-NEWTON_STEPS = 4
-"""Leave an error of 1e-5 of the luma range or less for 99 pixels in 100, and 5e-6 on average."""
+NEWTON_STEPS = 3
+"""Leave an error of 1e-8 of the luma range or less for 99 pixels in 100, and 0.001 at the most."""
 
 PIECE = 1 << 16
 """Pixels that a CPU samples at a time: some twenty planes of them fit its second-level cache."""
 
 UNIFORM_EDGE = 1e-4
 """Uniform numbers stay this far from 0 and 1: a logistic tail is cut at 9.2 scales."""
+
+PROBABILITY_EDGE = UNIFORM_EDGE / 10
+"""And so do the probabilities on the way to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +52,8 @@ class Mixture:
     @classmethod
     def from_output(cls, output: Tensor, components: int) -> "Mixture":
         """Read a network's output [N, 3*K*P, H, W], in the order parameter, component, pixel."""
-        n, channels, h, w = output.shape
-        parts = output.float().contiguous().view(n, 3, components, channels // (3 * components), h, w)
-        logits, means, log_scales = parts.unbind(1)
-        log_scales = (log_scales + LOG_SCALE_START).clamp(LOG_SCALE_FLOOR, LOG_SCALE_CEILING)
-        return cls(logits, means * MEAN_UNIT, log_scales)
+        logits, means, log_scales = output.unflatten(1, (3, components, -1)).unbind(1)
+        return cls(logits, means, log_scales.clamp(LOG_SCALE_FLOOR, LOG_SCALE_CEILING))
 
     def mean(self) -> Tensor:
         """The mean of the mixture, [N, P, H, W]."""
@@ -59,11 +61,11 @@ class Mixture:
             return self.means[:, 0]
         return (self.logits.softmax(1) * self.means).sum(1)
 
-    def sample(self, uniform: Tensor, temperature: float) -> Tensor:
-        """One draw per pixel, [N, P, H, W]: the quantile of the mixture at ``uniform``.
+    def sample(self, odds: Tensor, temperature: float) -> Tensor:
+        """One draw per pixel, [N, P, H, W]: the quantile of the mixture at ``odds``.
 
-        ``uniform`` holds numbers in (0, 1), shaped [N or 1, P, H, W]. ``temperature`` in [0, 1] divides the
-        logits and multiplies the scales; at 0 the answer is the mean of the mixture.
+        ``odds`` are log odds of uniform numbers, [N or 1, P, H, W]: see ``log_odds``. ``temperature`` in
+        [0, 1] divides the logits and multiplies the scales; at 0 the answer is the mean of the mixture.
 
         To draw a component and then a value is to jump where the weights say so: rounding, or the grain of
         the next frame, then turns a pixel over. The quantile moves as little as the parameters do. It lies
@@ -73,7 +75,7 @@ class Mixture:
         if temperature == 0:
             return self.mean()
         n, _, pixels, height, width = self.logits.shape
-        answer = uniform.new_empty((n, pixels, height, width))
+        answer = odds.new_empty((n, pixels, height, width))
         # Small pieces stay in the cache through the dozens of passes; a GPU wants one large one.
         rows = max(1, PIECE // (n * pixels * width)) if answer.device.type == "cpu" else height
         for top in range(0, height, rows):
@@ -81,29 +83,31 @@ class Mixture:
             piece = Mixture(
                 self.logits[..., part, :], self.means[..., part, :], self.log_scales[..., part, :]
             )
-            answer[..., part, :] = piece._quantile(uniform[..., part, :], temperature)
+            answer[..., part, :] = piece._quantile(odds[..., part, :], temperature)
         return answer
 
-    def _quantile(self, uniform: Tensor, temperature: float) -> Tensor:
-        odds = torch.logit(uniform.clamp(UNIFORM_EDGE, 1 - UNIFORM_EDGE))
+    def _quantile(self, odds: Tensor, temperature: float) -> Tensor:
         means = self.means.unbind(1)
         scales = [temperature * log_scale.exp() for log_scale in self.log_scales.unbind(1)]
         quantiles = [torch.addcmul(mean, scale, odds) for mean, scale in zip(means, scales, strict=True)]
         if len(quantiles) == 1:
             return quantiles[0]
         weights = (self.logits / temperature).softmax(1).unbind(1)
-        rates = [1 / scale for scale in scales]
-        low, high = torch.stack(quantiles).aminmax(dim=0)
-        value = torch.stack([w * q for w, q in zip(weights, quantiles, strict=True)]).sum(0)
+        rates = [scale.reciprocal_() for scale in scales]
+        starts = [(mean * rate).neg_() for mean, rate in zip(means, rates, strict=True)]
+        low, high = reduce(torch.minimum, quantiles), reduce(torch.maximum, quantiles)
+        value = _weighted(weights, quantiles)
+        peaks = [weight * rate for weight, rate in zip(weights, rates, strict=True)]
         for _ in range(NEWTON_STEPS):
-            below, density = torch.zeros_like(value), torch.zeros_like(value)
-            for mean, rate, weight in zip(means, rates, weights, strict=True):
-                share = ((value - mean) * rate).sigmoid_()
-                below.addcmul_(weight, share)
-                density.addcmul_(weight * rate, share.addcmul_(share, share, value=-1))
-            below.clamp_(UNIFORM_EDGE / 10, 1 - UNIFORM_EDGE / 10)
-            step = (odds - torch.logit(below)).mul_(below.addcmul_(below, below, value=-1))
-            value = torch.clamp(value + step.div_(density.clamp_(min=1e-9)), low, high)
+            # shares: how much of each component lies below the value.
+            shares = [
+                torch.addcmul(start, value, rate).sigmoid_()
+                for start, rate in zip(starts, rates, strict=True)
+            ]
+            below = _weighted(weights, shares).clamp_(PROBABILITY_EDGE, 1 - PROBABILITY_EDGE)
+            density = _weighted(peaks, [share.addcmul_(share, share, value=-1) for share in shares])
+            step = torch.logit(below).sub_(odds).mul_(below.addcmul_(below, below, value=-1))
+            value = value.sub_(step.div_(density.clamp_(min=1e-9))).clamp_(low, high)
         return value
 
     def log_density(self, value: Tensor) -> Tensor:
@@ -126,3 +130,16 @@ class Mixture:
         tail = -z - self.log_scales - 2 * F.softplus(-z) + math.log(level)
         each = torch.where(upper - lower > 1e-5, (upper - lower).clamp(min=1e-12).log(), tail)
         return torch.logsumexp(each + self.logits.log_softmax(1), 1)
+
+
+def log_odds(uniform: Tensor) -> Tensor:
+    """log(u / (1 - u)) of uniform numbers in (0, 1): what ``Mixture.sample`` draws with."""
+    return torch.logit(uniform.clamp(UNIFORM_EDGE, 1 - UNIFORM_EDGE))
+
+
+def _weighted(weights: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
+    """The sum of the products."""
+    total = weights[0] * values[0]
+    for weight, value in zip(weights[1:], values[1:], strict=True):
+        total.addcmul_(weight, value)
+    return total

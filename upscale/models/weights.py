@@ -98,7 +98,12 @@ def load(path: Path) -> Network:
     try:
         network = build(described.kind, described.config)
         with safe_open(path, framework="pt") as file:
-            network.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        missing, unexpected = network.load_state_dict(state, strict=False)
+        if unexpected or not all(
+            key.endswith(".ranges") for key in missing
+        ):  # not every file was calibrated
+            raise ValueError(f"{(unexpected or missing)[0]!r}")
     except (SafetensorError, TypeError, ValueError, RuntimeError) as error:
         raise UpscaleError(f"{path}: the weights do not fit their own description ({error})") from error
     return network.eval().requires_grad_(False)

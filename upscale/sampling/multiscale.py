@@ -9,25 +9,24 @@ SIGNAL = (-0.08, 1.1)
 """What limited-range codes can hold, headroom and footroom included: (0 - 16) / 219 to (255 - 16) / 219."""
 
 
-def sample_luma(network: LumaPixelCNN, low: Tensor, uniform: Tensor | None, temperature: float) -> Tensor:
+def sample_luma(network: LumaPixelCNN, low: Tensor, odds: Tensor | None, temperature: float) -> Tensor:
     """Sample p(high | low) pixel by pixel in the multiscale order, every step for all cells at once.
 
     low : Tensor, shape = (N, 1, h, w), luma in [0, 1].
-    uniform : Tensor, shape = (N or 1, 1, scale*h, scale*w), numbers in (0, 1), one for each pixel to be
-    sampled; may be None at temperature 0, where each pixel takes the mean of its mixture.
+    odds : Tensor, shape = (N or 1, scale**2, h, w), ``mixture.log_odds`` of uniform numbers as cells, one
+    for each pixel to be sampled; may be None at temperature 0, where each takes the mean of its mixture.
 
     Returns (N, 1, scale*h, scale*w) float32, within SIGNAL.
     """
     mean, features = network.condition(low)
-    draws = None if temperature == 0 or uniform is None else network.to_cells(uniform)
-    if draws is None and temperature > 0:
+    if odds is None and temperature > 0:
         raise ValueError("a temperature above 0 needs uniform numbers to sample with")
     residuals = torch.zeros_like(mean)
     start = 0
     for index, step in enumerate(network.steps):
         part = slice(start, start + len(step))
         features, mixture = network.step(index, features, residuals[:, :start])
-        drawn = mixture.mean() if draws is None else mixture.sample(draws[:, part], temperature)
+        drawn = mixture.mean() if odds is None else mixture.sample(odds[:, part], temperature)
         # A pixel that no signal can hold would lead the later steps astray, further with each.
         pixels = (mean[:, part] + drawn).clamp(*SIGNAL)
         residuals[:, part] = pixels - mean[:, part]

@@ -13,6 +13,8 @@ class SampleOptions:
     device: str = "auto"
     precision: str = "auto"
     tile: int = 0
-    """Side of a tile in input pixels; 0 leaves it to us."""
+    """Side of a tile in input pixels; 0 is chosen by the memory."""
+    memory: int | None = None
+    """Bytes that all of it may take; None looks how much there is."""
     batch: int = 1
     """Tiles that go through a network at once."""

@@ -37,39 +37,83 @@ def spans(length: int, tile: int, halo: int) -> tuple[int, list[Span]]:
     ]
 
 
-def run_tiled(
-    network: Callable[..., Tensor],
-    inputs: list[tuple[Tensor, int]],
-    scale: int,
-    tile: int,
-    halo: int,
-    batch: int,
-) -> Tensor:
-    """Apply ``network`` window by window, ``batch`` windows at a time.
+class Tiles:
+    """Takes the frames of a film through a network window by window, ``batch`` windows at a time.
 
-    inputs : planes (1, C, k*H, k*W), each with its k: 1 for a plane at the input's resolution (the first
-    one is), ``scale`` for one at the output's. Returns (1, C', scale*H, scale*W), on the inputs' device.
+    A tile whose window is, bit for bit, what it was in the frame before keeps its answer.
     """
-    height, width = inputs[0][0].shape[2:]
-    (high, rows), (wide, columns) = spans(height, tile, halo), spans(width, tile, halo)
-    if len(rows) == len(columns) == 1:
-        return network(*(plane for plane, _ in inputs))
-    result: Tensor | None = None
-    places = list(product(rows, columns))
-    for first in range(0, len(places), batch):
-        group = places[first : first + batch]
-        windows = [
-            torch.cat(
-                [
-                    plane[:, :, r.window * k :, c.window * k :][:, :, : high * k, : wide * k]
-                    for r, c in group
-                ]
-            )
-            for plane, k in inputs
+
+    def __init__(self, scale: int, tile: int, halo: int, batch: int):
+        """``tile`` is the side of a tile in input pixels, 0 the whole frame."""
+        self._scale, self._tile, self._halo, self._batch = scale, tile, halo, batch
+        self._longest = 0
+        self._inputs: list[Tensor] = []
+        self._answer: Tensor | None = None
+        self.computed = 0
+        """Tiles that went through the network so far."""
+
+    def run(self, network: Callable[..., Tensor], inputs: list[tuple[Tensor, int]]) -> Tensor:
+        """The network's answer to a frame, (1, C', scale*H, scale*W), on the device; not to be changed.
+
+        inputs : planes (1, C, k*H, k*W), each with its k: 1 for a plane at the input's resolution (the
+        first one is), ``scale`` for one at the output's.
+        """
+        height, width = inputs[0][0].shape[2:]
+        self._longest = max(height, width)
+        (high, rows), (wide, columns) = (
+            spans(length, self._tile, self._halo) for length in (height, width)
+        )
+        places = list(product(rows, columns))
+
+        def windows(planes: list[Tensor], place: tuple[Span, Span]) -> list[Tensor]:
+            y, x = place[0].window, place[1].window
+            return [
+                plane[:, :, y * k : (y + high) * k, x * k : (x + wide) * k]
+                for plane, (_, k) in zip(planes, inputs, strict=True)
+            ]
+
+        planes = [plane for plane, _ in inputs]
+        before, answer = self._inputs, self._answer
+        changed = [
+            place
+            for place in places
+            if not before or not _same(windows(before, place), windows(planes, place))
         ]
-        answers = network(*windows)
+        self._inputs = planes
+        if not changed:
+            assert answer is not None
+            return answer
+        self._answer = None  # of no use if what follows fails
+        if len(places) == 1:
+            answer = network(*planes)
+        else:
+            answer = None if answer is None else answer.clone()
+            for first in range(0, len(changed), self._batch):
+                group = changed[first : first + self._batch]
+                stacked = [
+                    torch.cat(parts)
+                    for parts in zip(*(windows(planes, place) for place in group), strict=True)
+                ]
+                answer = self._put(network(*stacked), group, (height, width), answer)
+        self.computed += len(changed)
+        self._answer = answer
+        assert answer is not None
+        return answer
+
+    def halve(self) -> bool:
+        """Make the tiles half as large, for want of memory; False if they are too small already."""
+        side = self._tile or self._longest
+        if side < 2 * self._halo:
+            return False
+        self._inputs, self._tile = [], side // 2
+        return True
+
+    def _put(
+        self, answers: Tensor, group: list[tuple[Span, Span]], size: tuple[int, int], result: Tensor | None
+    ) -> Tensor:
+        scale = self._scale
         if result is None:
-            result = answers.new_empty((1, answers.shape[1], height * scale, width * scale))
+            result = answers.new_empty((1, answers.shape[1], size[0] * scale, size[1] * scale))
         for answer, (r, c) in zip(answers, group, strict=True):
             inside = answer[
                 :,
@@ -77,5 +121,11 @@ def run_tiled(
                 (c.start - c.window) * scale : (c.stop - c.window) * scale,
             ]
             result[0, :, r.start * scale : r.stop * scale, c.start * scale : c.stop * scale] = inside
-    assert result is not None
-    return result
+        return result
+
+
+def _same(before: list[Tensor], now: list[Tensor]) -> bool:
+    return all(
+        one.data_ptr() == other.data_ptr() or torch.equal(one, other)
+        for one, other in zip(before, now, strict=True)
+    )

@@ -14,24 +14,21 @@ from upscale.errors import UpscaleError, UsageError
 from upscale.models import weights
 from upscale.models.catalog import find_stage, stages_for
 from upscale.models.chroma import ChromaNet
+from upscale.models.int8 import has_int8, is_fast, quantise
 from upscale.models.luma import LumaPixelCNN
+from upscale.models.mixture import log_odds
 from upscale.models.weights import Network
 from upscale.planes import Planes
 from upscale.sampling.chroma import luma_at_chroma, resite, siting_shift
+from upscale.sampling.memory import PROGRAM, choose_tile
 from upscale.sampling.multiscale import mean_luma, sample_luma
 from upscale.sampling.noise import uniform_noise
 from upscale.sampling.options import SampleOptions
-from upscale.sampling.tiles import run_tiled
-
-WHOLE_FRAME = 1280 * 720
-"""Input pixels up to which a frame is one tile, when the tile is left to us: some 1.2 GB at x4."""
+from upscale.sampling.tiles import Tiles
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 KEPT = 1 << 30
 """Bytes: larger blocks, and more free memory than this at the end of the heap, go back to the system."""
-
-AUTOMATIC_TILE = 512
-"""Side of the tiles that larger frames are cut into, in input pixels."""
 
 
 class Upscaler:
@@ -58,6 +55,11 @@ class Upscaler:
         scale = max(target[0] / source[0], target[1] / source[1])
         self.stages = [self._load_stage(native) for native in stages_for(scale)]
         self._noise: dict[int, Tensor] = {}
+        self._tiled: dict[tuple[str, int], Tiles] = {}
+        self.notes: set[str] = set()
+        """What a user should know of how it went."""
+        self.reused = 0
+        """Frames that were, bit for bit, the one before."""
 
     @classmethod
     def for_pictures(cls, source: Sequence[int], scale: int, options: SampleOptions) -> Self:
@@ -77,6 +79,8 @@ class Upscaler:
         luma, chroma = networks
         assert isinstance(luma, LumaPixelCNN)
         assert isinstance(chroma, ChromaNet)
+        if self.precision == "int8" and not quantise(luma):
+            raise UpscaleError(f"the weights for x{scale} are not calibrated; run upscale-lab calibrate")
         return luma, chroma
 
     @torch.inference_mode()
@@ -85,12 +89,14 @@ class Upscaler:
         luma = self._upload(planes[0])
         chroma = self._upload(planes[1]) if len(planes) > 1 else None
         left = self.chroma_left
+        before = self._new_tiles()
         for number, (luma_net, chroma_net) in enumerate(self.stages):
             size = luma.shape[2:]
             luma = self._luma(luma_net, luma, number)
             if chroma is not None:
-                chroma = self._chroma(chroma_net, chroma, luma, size, left)
+                chroma = self._chroma(chroma_net, chroma, luma, size, left, number)
                 left = True
+        self.reused += self._new_tiles() == before
         luma, chroma = self._fit(luma, chroma)
         answer = (luma,) if chroma is None else (luma, chroma)
         return tuple(plane[0].float().cpu().numpy() for plane in answer)
@@ -103,20 +109,26 @@ class Upscaler:
         return tensor.to(self.device, non_blocking=True)
 
     def _luma(self, network: LumaPixelCNN, luma: Tensor, number: int) -> Tensor:
-        def run(low: Tensor, uniform: Tensor | None = None) -> Tensor:
+        def run(low: Tensor, odds: Tensor | None = None) -> Tensor:
             low = low.contiguous(memory_format=torch.channels_last)
             with self._autocast():
                 if self.options.model == "mean":
                     return mean_luma(network, low)
-                return sample_luma(network, low, uniform, self.options.temperature)
+                return sample_luma(network, low, odds, self.options.temperature)
 
         inputs = [(luma, 1)]
         if self.options.model != "mean" and self.options.temperature > 0:
-            inputs.append((self._noise_of(number, network.scale, luma), network.scale))
-        return self._tiled(run, inputs, network)
+            inputs.append((self._noise_of(number, network, luma), 1))
+        return self._in_tiles(("luma", number), run, inputs, network)
 
     def _chroma(
-        self, network: ChromaNet, chroma: Tensor, luma: Tensor, size: Sequence[int], left: bool
+        self,
+        network: ChromaNet,
+        chroma: Tensor,
+        luma: Tensor,
+        size: Sequence[int],
+        left: bool,
+        number: int,
     ) -> Tensor:
         assert self.subsampling is not None
         across, down = self.subsampling
@@ -129,17 +141,46 @@ class Upscaler:
             with self._autocast():
                 return network(low.contiguous(memory_format=torch.channels_last), high)
 
-        larger = self._tiled(run, [(chroma, 1), (guide, scale)], network)
+        larger = self._in_tiles(("chroma", number), run, [(chroma, 1), (guide, scale)], network)
         return larger[:, :, : -(-size[0] * scale // down), : -(-size[1] * scale // across)]
 
-    def _tiled(
-        self, run: Callable[..., Tensor], inputs: list[tuple[Tensor, int]], network: Network
+    def _in_tiles(
+        self,
+        place: tuple[str, int],
+        run: Callable[..., Tensor],
+        inputs: list[tuple[Tensor, int]],
+        network: Network,
     ) -> Tensor:
-        height, width = inputs[0][0].shape[2:]
-        tile = self.options.tile
-        if tile == 0 and height * width > WHOLE_FRAME:
-            tile = AUTOMATIC_TILE
-        return run_tiled(run, inputs, network.scale, tile, network.receptive_field, self.options.batch)
+        if place not in self._tiled:
+            halo = network.receptive_field
+            height, width = inputs[0][0].shape[2:]
+            tile = self.options.tile
+            if tile == 0:
+                tile = choose_tile((height, width), network.scale, halo, self._memory())
+            # A CPU gains nothing from batches, and sums in another order: int8 would round otherwise.
+            batch = 1 if self.device.type == "cpu" else self.options.batch
+            self._tiled[place] = Tiles(network.scale, tile, halo, batch)
+        tiles = self._tiled[place]
+        while True:
+            try:
+                return tiles.run(run, inputs)
+            except torch.cuda.OutOfMemoryError:
+                if not tiles.halve():
+                    raise UpscaleError(
+                        "there is not enough memory on the device; try --device cpu"
+                    ) from None
+                self.notes.add("there was not enough memory on the device: tiles were made smaller")
+                torch.cuda.empty_cache()
+
+    def _memory(self) -> int | None:
+        """Bytes that may be taken; None where ``choose_tile`` is to look."""
+        if self.options.memory is None and self.device.type == "cuda":
+            return PROGRAM + torch.cuda.mem_get_info(self.device)[0]
+        return self.options.memory
+
+    def _new_tiles(self) -> int:
+        """How many tiles went through a network so far."""
+        return sum(tiles.computed for tiles in self._tiled.values())
 
     def _fit(self, luma: Tensor, chroma: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Resample to the target where the networks' scale is not the one that was asked for."""
@@ -153,17 +194,18 @@ class Upscaler:
             chroma = _resample(chroma, (-(-self.target[0] // down), -(-self.target[1] // across)))
         return luma, chroma
 
-    def _noise_of(self, number: int, scale: int, luma: Tensor) -> Tensor:
-        """The film's noise for one stage: drawn once, at the size of that stage's output."""
+    def _noise_of(self, number: int, network: LumaPixelCNN, luma: Tensor) -> Tensor:
+        """The film's noise for one stage, as the log odds of its cells: drawn once."""
         if number not in self._noise:
-            height, width = luma.shape[2] * scale, luma.shape[3] * scale
-            noise = uniform_noise(self.options.seed, height, width, stream=number)
-            self._noise[number] = noise.to(self.device)
+            height, width = luma.shape[2] * network.scale, luma.shape[3] * network.scale
+            uniform = uniform_noise(self.options.seed, height, width, stream=number).to(self.device)
+            self._noise[number] = network.to_cells(log_odds(uniform))
         return self._noise[number]
 
     def _autocast(self) -> torch.autocast:
-        dtype = getattr(torch, self.precision)
-        return torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32)
+        half = self.precision in ("bfloat16", "float16")
+        dtype = getattr(torch, self.precision) if half else torch.bfloat16
+        return torch.autocast(self.device.type, dtype, enabled=half)
 
 
 def keep_large_blocks() -> None:
@@ -192,9 +234,16 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """``auto`` is float16 on CUDA, where it is fastest, and float32 elsewhere, where it is exact."""
+    """``auto`` is what is fastest: float16 on CUDA, int8 on a CPU that multiplies integers, else float32.
+
+    Raises UsageError for int8 where it cannot be.
+    """
+    if name == "int8" and (device.type != "cpu" or not has_int8()):
+        raise UsageError("int8 is for CPUs, and a PyTorch with oneDNN; take float32 or float16")
     if name != "auto":
         return name
+    if device.type == "cpu":
+        return "int8" if has_int8() and is_fast() else "float32"
     return "float16" if device.type == "cuda" else "float32"
 
 

@@ -1,0 +1,61 @@
+"""How much memory there is, and the tile that fits into it."""
+
+import os
+import re
+
+from upscale.errors import UsageError
+
+SHARE = 0.5
+"""Of the memory that is free, what we take unasked: encoders, caches and other programs want some too."""
+
+PROGRAM = 450 << 20
+"""Bytes that Python, PyTorch and the networks take before the first frame."""
+
+BYTES_PER_INPUT_PIXEL = 900
+"""What a network holds at its widest, for each pixel of a tile's window; measured, with some to spare."""
+
+BYTES_PER_OUTPUT_PIXEL = 48
+"""Frames in flight: planes, the noise, the frame before, and the encoder's pictures."""
+
+SMALLEST_TILE = 64
+
+
+def parse_size(text: str) -> int:
+    """Bytes of ``2G``, ``800M``, ``1.5GiB`` or a plain number. Raises UsageError."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?\s*", text, re.IGNORECASE)
+    if not match:
+        raise UsageError(f"{text!r} is no amount of memory; write 2G, or 800M")
+    return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
+
+
+def available() -> int | None:
+    """Bytes that new programs may have without swapping; None where the system does not tell."""
+    try:
+        with open("/proc/meminfo") as file:  # noqa: PTH123
+            lines = dict(line.split(":", 1) for line in file)
+        return int(lines["MemAvailable"].split()[0]) << 10
+    except (OSError, KeyError, ValueError):
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def choose_tile(size: tuple[int, int], scale: int, halo: int, memory: int | None) -> int:
+    """The side of the tiles, in input pixels, for frames of ``size`` (height, width); 0 is the whole frame.
+
+    ``memory`` is the bytes that all of it may take; None looks how much there is.
+    """
+    if memory is None:
+        free = available()
+        if free is None:
+            return 0
+        memory = PROGRAM + int((free - PROGRAM) * SHARE)
+    height, width = size
+    left = memory - PROGRAM - height * width * scale**2 * BYTES_PER_OUTPUT_PIXEL
+    pixels = max(left, 0) // BYTES_PER_INPUT_PIXEL
+    if height * width <= pixels:
+        return 0
+    side = int(pixels**0.5) - 2 * halo
+    return max(side // 16 * 16, SMALLEST_TILE)
