@@ -29,8 +29,11 @@ REFINED = --learning-rate 3e-4 --seed 1
 weights: $(VENV)/installed
 	mkdir -p training
 	$(TRAIN) luma $(PHOTOS)/train training/luma-x4.safetensors $(LUMA_X4) --steps 26000
-	$(TRAIN) luma $(PHOTOS)/train weights/luma-x4.safetensors $(LUMA_X4) --steps 3000 $(REFINED) \
-		--initial training/luma-x4.safetensors --checkpoint training/refined-x4.checkpoint
+	$(TRAIN) luma $(PHOTOS)/train training/refined-x4.safetensors $(LUMA_X4) --steps 3000 $(REFINED) \
+		--initial training/luma-x4.safetensors
+	$(TRAIN) luma $(PHOTOS)/train weights/luma-x4.safetensors $(LUMA_X4) --steps 16000 --learning-rate 1e-3 \
+		--seed 5 --initial training/refined-x4.safetensors --checkpoint training/longer-x4.checkpoint
+	$(BIN)/upscale-lab calibrate weights/luma-x4.safetensors $(PHOTOS)/train
 	$(TRAIN) luma $(PHOTOS)/train training/luma-x2.safetensors $(LUMA_X2) --steps 36000
 	$(TRAIN) luma $(PHOTOS)/train weights/luma-x2.safetensors $(LUMA_X2) --steps 4000 $(REFINED) \
 		--initial training/luma-x2.safetensors --checkpoint training/refined-x2.checkpoint

@@ -79,7 +79,8 @@ class Upscaler:
         luma, chroma = networks
         assert isinstance(luma, LumaPixelCNN)
         assert isinstance(chroma, ChromaNet)
-        if self.precision == "int8" and not quantise(luma):
+        # Left to us, a network that lost too much in integers, and so was not calibrated, stays float32.
+        if self.precision == "int8" and not quantise(luma) and self.options.precision == "int8":
             raise UpscaleError(f"the weights for x{scale} are not calibrated; run upscale-lab calibrate")
         return luma, chroma
 
