@@ -115,6 +115,12 @@ def test_a_reader_that_has_had_enough_ends_it_quietly(tmp_path: Path) -> None:
         assert process.wait(timeout=60) == 128 + signal.SIGPIPE
 
 
+def test_an_mp4_that_is_no_stream(tmp_path: Path) -> None:
+    done = run(ffmpeg.make(tmp_path / "in.mp4", *picture(), *X264))
+    assert done.returncode == 1
+    assert b"give the file's name" in done.stderr
+
+
 def test_ctrl_c_while_nothing_comes(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*UPSCALE, "-", str(tmp_path / "out.mp4"), *FAST],

@@ -286,8 +286,9 @@ def _video_stream(container: InputContainer, path: Path) -> av.VideoStream:
         raise UpscaleError(f"{path}: no video in it, only {kinds}")
     stream = pictures[0]
     if stream.codec_context is None or not stream.codec_context.pix_fmt:
-        raise UpscaleError(
-            f"{path}: its video cannot be decoded (unknown codec, or no picture in the file)"
-        )
+        why = "unknown codec, or no picture in the file"
+        if path == STANDARD and "mp4" in container.format.name.split(","):
+            why = "an mp4 with its index at the end is no stream; give the file's name instead"
+        raise UpscaleError(f"{path}: its video cannot be decoded ({why})")
     stream.thread_type = "AUTO"
     return stream
