@@ -2,11 +2,15 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from upscale import pipeline
 from upscale.belt import overlap
+from upscale.media.source import Source
+from upscale.planes import Planes
 
 
 class StopHereError(Exception):
@@ -25,7 +29,10 @@ def run(
             before(item)
             put(item)
 
-    overlap(produce, transform, consume, lambda item: item % 2 == 0, release)
+    def each(items: Iterator[int]) -> Iterator[int]:
+        return (transform(item) for item in items)
+
+    overlap(produce, each, consume, lambda item: item % 2 == 0, release)
 
 
 def test_items_come_out_in_order() -> None:
@@ -82,3 +89,39 @@ def test_whoever_waits_outside_is_let_go() -> None:
     with pytest.raises(StopHereError):
         run(before=before, transform=fail, release=gate.set)
     assert time.monotonic() - began < 10
+
+
+class Ahead:
+    """A model as on a GPU: the answer to a frame is waited for when the next one was begun."""
+
+    ahead, reused, reused_tiles, notes = 1, 0, 0, ()
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, int]] = []
+        self.begun = 0
+
+    def begin(self, planes: Planes) -> Callable[[], Planes]:
+        number, self.begun = self.begun, self.begun + 1
+        self.events.append(("begin", number))
+        larger = tuple(plane.repeat(2, 1).repeat(2, 2) for plane in planes)
+
+        def answer() -> Planes:
+            self.events.append(("answer", number))
+            return larger
+
+        return answer
+
+
+def test_a_frame_is_begun_before_the_one_before_is_waited_for(
+    make_clip: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Ahead()
+    monkeypatch.setattr(pipeline, "_model", lambda *arguments: model)
+    job = pipeline.Job(make_clip(frames=5, sound="aac"), tmp_path / "out.mkv", scale=2)
+    with pipeline.prepared(job) as plan:
+        assert pipeline.run(plan).frames == 5
+    assert model.events[:3] == [("begin", 0), ("begin", 1), ("answer", 0)]
+    assert [number for what, number in model.events if what == "answer"] == list(range(5))
+    with Source(tmp_path / "out.mkv") as film:
+        assert film.info.width == 128
+        assert len(list(film.frames())) == 5

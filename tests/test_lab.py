@@ -1,6 +1,7 @@
 """Data, training and measures."""
 
 import json
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -11,7 +12,11 @@ from click.testing import CliRunner, Result
 from conftest import picture
 
 from upscale.errors import UpscaleError, UsageError
+from upscale.lab import bench as benching
 from upscale.lab import train as training
+from upscale.lab import whole
+from upscale.lab.bench import fsrcnn, srvgg
+from upscale.lab.calibrate import calibrate
 from upscale.lab.cli import main as lab
 from upscale.lab.compare import Crop
 from upscale.lab.dataset import Crops, downsample, load_pictures, sharpness
@@ -101,6 +106,16 @@ def test_a_run_can_refine_the_weights_of_another(pictures: Path) -> None:
         torch.testing.assert_close(state_of(output)[key], value, atol=1e-6, rtol=0)
     with pytest.raises(UpscaleError, match="is not the network asked for"):
         list(train(options(channels=8), *arguments, initial=first))
+
+
+def test_training_for_int8_goes_on_from_calibrated_weights(pictures: Path) -> None:
+    first = run_to_the_end(pictures, "first", options())
+    arguments = (pictures, None, pictures.parent / "int8", pictures.parent / "int8.checkpoint")
+    with pytest.raises(UpscaleError, match="calibrated luma weights"):
+        list(train(options(int8=True), *arguments, initial=first))
+    calibrate(first, pictures)
+    assert list(train(options(steps=2, int8=True), *arguments, initial=first))[-1].step == 2
+    assert "trunk.0.ranges" in state_of(arguments[2])
 
 
 def test_a_crop_that_the_scale_does_not_divide_is_refused(pictures: Path) -> None:
@@ -219,3 +234,33 @@ def test_a_folder_without_pictures_is_one_line(tmp_path: Path) -> None:
 def test_crops_that_are_none(text: str) -> None:
     with pytest.raises(UsageError):
         Crop.parse(text)
+
+
+@pytest.mark.parametrize(("features", "layers", "parameters"), [(64, 32, 1_213_296), (64, 16, 621_424)])
+def test_the_networks_that_we_race_have_their_published_sizes(
+    features: int, layers: int, parameters: int
+) -> None:
+    """realesr-general-x4v3 and realesr-animevideov3, by the counts of their published weights."""
+    network = srvgg(features, layers, 4)
+    assert sum(part.numel() for part in network.parameters()) == parameters
+    assert network(torch.zeros(1, 3, 5, 6)).shape == (1, 3, 20, 24)
+    assert fsrcnn(4)(torch.zeros(1, 1, 5, 6)).shape == (1, 1, 20, 24)
+
+
+def test_bench_times_networks_and_the_command(
+    make_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benching, "SIZES", ((24, 32),))
+    monkeypatch.setattr(whole, "ENCODERS", (("--preset", "ultrafast"),))
+    film = make_clip(frames=5)
+    arguments = ["bench", "--repeats", "1", "--film", str(film)]
+    told = json.loads(CliRunner().invoke(lab, [*arguments, "--json"]).stdout)
+    names = {row["name"] for row in told["rows"]}
+    assert {"upscale, temperature 0", "SRVGGNetCompact 64x32", "FSRCNN(56,12,4), luma alone"} <= names
+    assert all(row["seconds"] > 0 for row in told["rows"])
+    (command,) = told["commands"]
+    assert command["seconds"] >= command["model"] > 0
+    assert command["peak"] > 1 << 26
+    table = CliRunner().invoke(lab, arguments).stdout
+    assert f"| {film.name}, x4 |" in table
+    assert "naive raster PixelCNN" in table

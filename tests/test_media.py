@@ -29,7 +29,7 @@ def pass_through(source: Path, target: Path, encode: EncodeOptions = LOSSLESS, *
     """Read and write the frames as they are."""
     with Source(source, AUTOMATIC) as film, writer_for(film, target, encode, **part) as writer:
         for frame in film.frames(aside=writer.copy, **part):
-            writer.write(frame)
+            writer.write(writer.picture(frame))
     return writer
 
 
@@ -254,7 +254,7 @@ def test_nothing_appears_under_the_final_name_before_the_end(make_clip: MakeClip
                 if number == 3:
                     assert target.read_bytes() == b"earlier work"
                     raise StopHereError
-                writer.write(frame)
+                writer.write(writer.picture(frame))
 
     with pytest.raises(StopHereError):
         fail_half_way()
@@ -268,7 +268,7 @@ def test_a_frame_that_the_encoder_swallows_is_an_error(make_clip: MakeClip, tmp_
     def lose_one() -> None:
         with Source(source) as film, writer_for(film, target) as writer:
             for frame in film.frames():
-                writer.write(frame)
+                writer.write(writer.picture(frame))
             writer.frames_given += 1
 
     with pytest.raises(UpscaleError, match="took 7 frames and gave 6"):

@@ -37,20 +37,29 @@ def test_the_order_wants_a_power_of_two(scale: int) -> None:
         cell_order(scale)
 
 
+def shaped(*values: float) -> torch.Tensor:
+    return torch.tensor(values).view(1, 1, 1, -1)
+
+
 @pytest.fixture
 def mixture() -> Mixture:
-    """One pixel, three components of different widths."""
-
-    def shaped(*values: float) -> torch.Tensor:
-        return torch.tensor(values).view(1, 3, 1, 1, 1)
-
-    return Mixture(shaped(0.3, 1.0, -0.5), shaped(-0.2, 0.05, 0.3), shaped(-3.0, -4.0, -2.5))
+    """One pixel with two modes."""
+    return Mixture(shaped(0.8), shaped(0.05), shaped(0.2), shaped(-3.0))
 
 
 def spread(mixture: Mixture, count: int) -> Mixture:
     """The same pixel ``count`` times over, in a row."""
-    parts = (mixture.logits, mixture.means, mixture.log_scales)
-    return Mixture(*(part.expand(1, 3, 1, 1, count) for part in parts))
+    parts = (mixture.balance, mixture.centre, mixture.reach, mixture.log_scale)
+    return Mixture(*(part.expand(1, 1, 1, count) for part in parts))
+
+
+def below(mixture: Mixture, value: torch.Tensor) -> torch.Tensor:
+    """The probability of what lies below, in double precision, as the definition has it."""
+    balance, centre, reach, log_scale = (
+        part.double() for part in (mixture.balance, mixture.centre, mixture.reach, mixture.log_scale)
+    )
+    low, high = (((value - centre + side * reach) / log_scale.exp()).sigmoid() for side in (1, -1))
+    return torch.lerp(low, high, balance.sigmoid())
 
 
 def test_the_density_integrates_to_one(mixture: Mixture) -> None:
@@ -69,24 +78,29 @@ def test_samples_follow_the_distribution(mixture: Mixture) -> None:
     uniform = (torch.arange(100_000) + 0.5) / 100_000  # every quantile once
     samples = spread(mixture, len(uniform)).sample(log_odds(uniform.view(1, 1, 1, -1)), 1.0).flatten()
     for threshold in (-0.25, -0.1, 0.0, 0.05, 0.1, 0.4):
-        z = (threshold - mixture.means) * (-mixture.log_scales).exp()
-        expected = float((mixture.logits.softmax(1) * z.sigmoid()).sum())
+        expected = float(below(mixture, torch.tensor(threshold)))
         assert float((samples < threshold).float().mean()) == pytest.approx(expected, abs=2e-3)
 
 
 def test_the_quantile_is_exact_and_moves_as_little_as_the_parameters() -> None:
-    shape = (1, 2, 1, 1, 20_000)
     random = torch.Generator().manual_seed(0)
-    logits, means, widths = (torch.randn(shape, generator=random) for _ in range(3))
-    mixture = Mixture(2 * logits, 0.03 * means, (widths - 4).clamp(-6.5, 0))
+    balance, centre, reach, width = (torch.randn((1, 1, 1, 20_000), generator=random) for _ in range(4))
+    mixture = Mixture(2 * balance, 0.03 * centre, 0.03 * reach.abs(), (width - 4).clamp(-6.5, 0))
     uniform = torch.rand((1, 1, 1, 20_000), generator=random).clamp(0.001, 0.999)
     value = mixture.sample(log_odds(uniform), 1.0)
-    z = (value.unsqueeze(1) - mixture.means) * (-mixture.log_scales).exp()
-    reached = (mixture.logits.softmax(1) * z.sigmoid()).sum(1)
-    assert float((reached - uniform).abs().quantile(0.99)) < 2e-3
-    nudged = Mixture(mixture.logits + 1e-4, mixture.means + 1e-5, mixture.log_scales)
+    assert float((below(mixture, value) - uniform).abs().max()) < 1e-4
+    nudged = Mixture(mixture.balance + 1e-4, mixture.centre + 1e-5, mixture.reach, mixture.log_scale)
     moved = (nudged.sample(log_odds(uniform), 1.0) - value).abs()
     assert float(moved.quantile(0.999)) < 1e-4
+
+
+@pytest.mark.parametrize("reach", [0.0, 0.5, 100.0])
+def test_components_near_and_far(reach: float) -> None:
+    """As far apart as no exponential holds, or in one place: a quantile lies in one of the two."""
+    mixture = Mixture(shaped(0.0), shaped(0.0), shaped(reach), shaped(-6.5))
+    for uniform, side in ((0.25, -1), (0.75, 1)):
+        sample = float(mixture.sample(log_odds(shaped(uniform)), 1.0))
+        assert sample == pytest.approx(side * reach, abs=0.002)
 
 
 def test_temperature_narrows_a_sample_down_to_the_mean(mixture: Mixture) -> None:
@@ -100,10 +114,11 @@ def test_temperature_narrows_a_sample_down_to_the_mean(mixture: Mixture) -> None
 
 
 def test_a_certain_component_gives_no_nan() -> None:
-    logits = torch.tensor([-200.0, 200.0]).view(1, 2, 1, 1, 1)
-    certain = Mixture(logits, torch.zeros_like(logits), torch.full_like(logits, -4.0))
-    for uniform in (1e-7, 0.5, 1 - 1e-7):
-        assert torch.isfinite(certain.sample(log_odds(torch.full((1, 1, 1, 1), uniform)), 0.3)).all()
+    for balance in (-200.0, 0.0, 200.0):
+        certain = Mixture(shaped(balance), shaped(0.0), shaped(0.3), shaped(-6.5))
+        for uniform in (1e-7, 0.5, 1 - 1e-7):
+            for temperature in (1e-3, 0.3, 1.0):
+                assert torch.isfinite(certain.sample(log_odds(shaped(uniform)), temperature)).all()
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -140,8 +155,8 @@ def test_no_step_knows_the_pixels_that_come_after_it(scale: int) -> None:
         changed = residuals.clone()
         changed[:, part.start :] += 1
         after = next(m for p, m in network.mixtures(features, changed) if p == part)
-        torch.testing.assert_close(after.means, before.means)
-        torch.testing.assert_close(after.logits, before.logits)
+        torch.testing.assert_close(after.centre, before.centre)
+        torch.testing.assert_close(after.balance, before.balance)
 
 
 def test_every_step_knows_the_pixels_that_came_before_it() -> None:
@@ -151,7 +166,7 @@ def test_every_step_knows_the_pixels_that_came_before_it() -> None:
     plain = list(network.mixtures(features, residuals))
     shifted = list(network.mixtures(features, residuals + 0.1))
     for (_, before), (_, after) in zip(plain[1:], shifted[1:], strict=True):
-        assert not torch.allclose(before.means, after.means)
+        assert not torch.allclose(before.centre, after.centre)
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -243,10 +258,16 @@ def test_other_scales_run_the_next_larger(scale: float, stages: list[int]) -> No
 
 
 def test_a_narrow_mixture_beats_a_wide_one_where_it_is_right() -> None:
-    value = torch.full((1, 1, 1, 1), 0.1)
-    logits = torch.zeros(1, 1, 1, 1, 1)
+    nothing, value = shaped(0.0), shaped(0.1)
     bits = [
-        -float(Mixture(logits, logits + 0.1, logits + scale).log_mass(value)) / math.log(2)
+        -float(Mixture(nothing, value, nothing, shaped(scale)).log_mass(value)) / math.log(2)
         for scale in (-6.0, -3.0)
     ]
     assert bits[0] < 1.5 < 4 < bits[1]
+
+
+def test_the_mass_of_a_level_far_out_in_a_tail_is_exact() -> None:
+    narrow, level = Mixture(shaped(0.0), shaped(0.0), shaped(0.01), shaped(-6.0)), 1 / 255
+    value = torch.tensor([[[[0.12]]]], dtype=torch.float64)
+    exact = below(narrow, value + level / 2) - below(narrow, value - level / 2)
+    assert float(narrow.log_mass(value.float()).exp()) == pytest.approx(float(exact), rel=1e-4)

@@ -1,5 +1,6 @@
 """Noise, tiles, siting, and the samplers that use them."""
 
+import copy
 from itertools import pairwise
 
 import numpy as np
@@ -46,6 +47,9 @@ def test_noise_differs_by_seed_and_stream_and_is_uniform() -> None:
 def test_tiles_cover_every_pixel_once_with_its_halo(length: int, tile: int, halo: int) -> None:
     window, tiles = spans(length, tile, halo)
     assert [t for span in tiles for t in range(span.start, span.stop)] == list(range(length))
+    lengths = [span.stop - span.start for span in tiles]
+    assert max(lengths) <= tile or len(tiles) == 1
+    assert max(lengths[:-1], default=0) - lengths[-1] < len(tiles)  # no window for a sliver
     for span in tiles:
         assert 0 <= span.window <= max(span.start - halo, 0)
         assert min(span.stop + halo, length) <= span.window + window <= length
@@ -285,6 +289,7 @@ def test_only_the_tiles_that_change_are_computed(place: tuple[int, int]) -> None
     touched[0, 0, place[0], place[1]] += 1
     second = tiles.run(network, [(touched, 1)])
     assert 20 < tiles.computed <= 24
+    assert tiles.computed + tiles.reused == 3 * 20
     torch.testing.assert_close(second, network(touched))
     torch.testing.assert_close(first, network(low))  # what was handed out before is left alone
 
@@ -322,6 +327,12 @@ def test_the_tile_is_what_the_memory_holds(size: tuple[int, int], memory: int, t
     assert choose_tile(size, 4, 24, memory) == tile
     smaller = choose_tile((2160, 3840), 2, 24, memory)
     assert smaller == 0 or 64 <= smaller <= 3840
+
+
+def test_a_window_is_no_larger_than_is_of_use() -> None:
+    assert choose_tile((1080, 1920), 2, 16, 64 << 30, 1_000_000) == 1000 - 32
+    assert choose_tile((270, 480), 4, 24, 64 << 30, 1_000_000) == 0
+    assert choose_tile((1080, 1920), 2, 16, 1 << 30, 1_000_000) < 1000 - 32
 
 
 @pytest.mark.parametrize(("text", "amount"), [("2G", 2 << 30), ("800M", 800 << 20), ("1.5GiB", 3 << 29)])
@@ -366,7 +377,7 @@ def test_a_block_in_integers_is_the_block_within_a_rounding(step: int) -> None:
 def test_int8_asks_for_a_cpu_and_for_calibration() -> None:
     with pytest.raises(UsageError, match="int8 is for CPUs"):
         choose_precision("int8", torch.device("cuda"))
-    assert not int8.quantise(LumaPixelCNN(LumaConfig(2, channels=8, blocks=1)))
+    assert not int8.calibrated(LumaPixelCNN(LumaConfig(2, channels=8, blocks=1)))
 
 
 def test_observing_notes_the_largest_values() -> None:
@@ -374,5 +385,25 @@ def test_observing_notes_the_largest_values() -> None:
     network = LumaPixelCNN(LumaConfig(2, channels=8, blocks=1)).eval()
     with torch.inference_mode(), int8.observing(network):
         sample_luma(network, torch.rand(1, 1, 12, 12), None, 0.0)
-    assert all(bool(block.ranges[:2].all()) for block in (*network.trunk, *network.chain))
+    assert int8.calibrated(network)
     assert not network.trunk[0]._forward_pre_hooks
+
+
+@pytest.mark.skipif(not int8.has_int8(), reason="this PyTorch has no such convolutions")
+@pytest.mark.filterwarnings("ignore:torch.quantize")
+def test_training_meets_what_integers_answer() -> None:
+    torch.manual_seed(0)
+    network = LumaPixelCNN(LumaConfig(2, channels=8, blocks=1)).eval()
+    low = torch.rand(1, 1, 24, 24)
+    with torch.inference_mode(), int8.observing(network):
+        sample_luma(network, low, None, 0.0)
+    for block in (*network.trunk, *network.chain):
+        block.ranges *= 0.2  # steps so coarse that the codes' ends are met
+    plain, imitated, integers = copy.deepcopy(network), copy.deepcopy(network), copy.deepcopy(network)
+    int8.imitate(imitated)
+    int8.quantise(integers)
+    with torch.inference_mode():
+        exact, close, made = (sample_luma(each, low, None, 0.0) for each in (plain, imitated, integers))
+    assert float((close - made).abs().mean()) < 0.2 * float((exact - made).abs().mean())
+    imitated.condition(low)[1].sum().backward()
+    assert float(imitated.trunk[0].first.weight.grad.abs().sum()) > 0

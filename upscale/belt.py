@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class StoppedBeltError(Exception):
@@ -63,9 +64,9 @@ class Belt(Generic[Item]):
 
 def overlap(
     produce: Callable[[Callable[[Item], None]], None],
-    transform: Callable[[Item], Item],
-    consume: Callable[[Item], None],
-    is_large: Callable[[Item], bool],
+    transform: Callable[[Iterator[Item]], Iterator[Result]],
+    consume: Callable[[Result], None],
+    is_large: Callable[[Item | Result], bool],
     release: Callable[[], None],
     limit: int = 2,
 ) -> None:
@@ -75,7 +76,8 @@ def overlap(
     it, stops the others and is raised here, when they have ended; ``release`` is called then, and has to
     let go whoever waits for something outside.
     """
-    raw, done = Belt(limit, is_large), Belt(limit, is_large)
+    raw: Belt[Item] = Belt(limit, is_large)
+    done: Belt[Result] = Belt(limit, is_large)
     failures: list[BaseException] = []
 
     def stop() -> None:
@@ -103,8 +105,8 @@ def overlap(
     for thread in threads:
         thread.start()
     try:
-        for item in raw:
-            done.put(transform(item))
+        for result in transform(iter(raw)):
+            done.put(result)
         done.end()
         for thread in threads:
             thread.join()

@@ -16,6 +16,7 @@ import click
 from upscale.errors import ConsumerGoneError, UpscaleError, UsageError
 from upscale.media.pipe import STANDARD
 from upscale.models.catalog import DEFAULT_MODEL, MODELS
+from upscale.sampling.options import PRECISIONS, SampleOptions
 
 if TYPE_CHECKING:
     from upscale.pipeline import Job, Summary
@@ -104,7 +105,7 @@ def _print_models() -> None:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "float32", "bfloat16", "float16", "int8"]),
+    type=click.Choice(PRECISIONS),
     default="auto",
     show_default=True,
     help="Of the convolutions.",
@@ -183,7 +184,6 @@ def main(
     target: Path,
     overwrite: bool,
     skip_existing: bool,
-    threads: int,
     progress: str,
     quiet: bool,
     as_json: bool,
@@ -209,10 +209,6 @@ def main(
         if dry_run:
             _report(plan.summary, as_json, quiet=False, done=False)
             return
-        if threads:
-            import torch
-
-            torch.set_num_threads(threads)
         name = "standard input" if source == STANDARD else source.name
         with FilmProgress(name, plan.summary.expected, "none" if quiet else progress) as shown:
             summary = pipeline.run(plan, shown.update)
@@ -236,7 +232,6 @@ def _job(source: Path, target: Path, overwrite: bool, **options: Any) -> "Job":
     from upscale.media.source import ReadOptions
     from upscale.pipeline import Job
     from upscale.sampling.memory import parse_size
-    from upscale.sampling.options import SampleOptions
 
     def chosen(record: type) -> dict[str, Any]:
         return {field.name: options[field.name] for field in fields(record) if field.name in options}

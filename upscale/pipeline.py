@@ -1,21 +1,24 @@
 """One film from end to end: read, sample, write, a frame at a time.
 
-    Source.frames -> Frame -> planes -> Upscaler -> larger planes -> Frame (same pts) -> Writer
-    '-- a thread --'         '-- the main thread --'             '------ a thread ------'
+    Source.frames -> Frame -> planes -> Upscaler -> larger planes -> picture (same pts) -> Writer
+    '-- a thread --'         '--------- the main thread ---------'             '-- a thread --'
 
 Memory does not grow with the length of the film: no more than two frames wait between the stages.
 """
 
 import contextlib
+import functools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from av.packet import Packet
+from av.video.frame import VideoFrame
 
 from upscale.belt import overlap
 from upscale.errors import UpscaleError, UsageError
@@ -29,8 +32,12 @@ from upscale.media.writer import Writer
 from upscale.models.catalog import check_model, stages_for
 from upscale.planes import Planes
 from upscale.sampling.options import SampleOptions
+from upscale.sampling.process import leave_cores_to_encoders
 
 LARGEST_SCALE = 8
+
+STAGES = ("load", "decode", "model", "encode")
+"""What time goes into: loading the networks, then three stages that overlap."""
 
 Result = TypeVar("Result")
 
@@ -57,11 +64,34 @@ class Job:
     encode: EncodeOptions = field(default_factory=EncodeOptions)
 
 
+class Model(Protocol):
+    """What makes planes larger."""
+
+    @property
+    def ahead(self) -> int:
+        """Frames to begin before the answer to the first of them is asked for."""
+
+    @property
+    def reused(self) -> int:
+        """Frames that were, bit for bit, the one before."""
+
+    @property
+    def reused_tiles(self) -> int:
+        """Tiles of other frames for which that is true."""
+
+    @property
+    def notes(self) -> Collection[str]:
+        """What a user should know of how it went."""
+
+    def begin(self, planes: Planes) -> Callable[[], Planes]:
+        """Set to work on a frame; a call of the answer waits for the larger one."""
+
+
 @dataclass(slots=True)
 class Stages:
-    """Seconds for which each stage was at work; they overlap."""
+    """Seconds for which each stage was at work."""
 
-    busy: dict[str, float] = field(default_factory=lambda: {"decode": 0.0, "model": 0.0, "encode": 0.0})
+    busy: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
 
     def timed(self, stage: str, work: Callable[[], Result]) -> Result:
         """Do the work of a stage."""
@@ -89,6 +119,8 @@ class Summary:
     """Whether anything of the source, picture or sound, could not be read."""
     reused: int = 0
     """Frames that were, bit for bit, the one before, and cost nothing."""
+    reused_tiles: int = 0
+    """Tiles of other frames for which that is true; counted for luma and for chroma."""
     seconds: float = 0.0
     stages: Stages = field(default_factory=Stages)
     warnings: list[str] = field(default_factory=list)
@@ -107,6 +139,7 @@ class Summary:
             "frames": self.frames,
             "lost_frames": self.lost,
             "reused_frames": self.reused,
+            "reused_tiles": self.reused_tiles,
             "seconds": round(self.seconds, 3),
             "busy_seconds": {name: round(busy, 3) for name, busy in self.stages.busy.items()},
             "warnings": self.warnings,
@@ -220,20 +253,32 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
     with Writer(plan.destination, info, size, plan.encoder, source.cargo, chapters) as writer:
         _forbid(writer.notes, job)
         # After the writer: an encoder or a container that refuses says so before a model loads.
-        model = _model(job, info, size)
         stages = summary.stages
+        model = stages.timed("load", lambda: _model(job, info, size))
 
         def read(put: Callable[[Frame | Packet], None]) -> None:
             frames = source.frames(job.start, job.duration, put)
             while (frame := stages.timed("decode", lambda: next(frames, None))) is not None:
                 put(frame)
 
-        def enlarge(item: Frame | Packet) -> Frame | Packet:
-            if isinstance(item, Frame):
-                return replace(item, planes=stages.timed("model", lambda: model(item.planes)))
-            return item
+        def enlarge(items: Iterator[Frame | Packet]) -> Iterator[VideoFrame | Packet]:
+            begun: deque[tuple[Frame, Callable[[], Planes]]] = deque()
 
-        def write(item: Frame | Packet) -> None:
+            def next_picture() -> VideoFrame:
+                frame, answer = begun.popleft()
+                return writer.picture(replace(frame, planes=stages.timed("model", answer)))
+
+            for item in items:
+                if isinstance(item, Packet):
+                    yield item
+                    continue
+                begun.append((item, stages.timed("model", functools.partial(model.begin, item.planes))))
+                if len(begun) > model.ahead:
+                    yield next_picture()
+            while begun:
+                yield next_picture()
+
+        def write(item: VideoFrame | Packet) -> None:
             if isinstance(item, Packet):
                 stages.timed("encode", lambda: writer.copy(item))
                 return
@@ -245,9 +290,9 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
             source.stop()
             plan.destination.stop()
 
-        overlap(read, enlarge, write, lambda item: isinstance(item, Frame), release)
-        summary.reused = getattr(model, "reused", 0)
-        summary.warnings += sorted(getattr(model, "notes", ()))
+        overlap(read, enlarge, write, lambda item: not isinstance(item, Packet), release)
+        summary.reused, summary.reused_tiles = model.reused, model.reused_tiles
+        summary.warnings += sorted(model.notes)
         if summary.frames == 0:
             raise UpscaleError(
                 f"{job.source}: no frame of it{_where(job)} could be read{_because(source.losses.reasons)}"
@@ -267,13 +312,14 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
     return summary
 
 
-def _model(job: Job, info: VideoInfo, size: tuple[int, int]) -> Callable[[Planes], Planes]:
+def _model(job: Job, info: VideoInfo, size: tuple[int, int]) -> Model:
     """What makes the planes of a frame larger."""
     target = (size[1], size[0])
     if job.sample.model == "nearest":
         from upscale.sampling.nearest import Nearest
 
         return Nearest(target, info.pixels.subsampling)
+    leave_cores_to_encoders()
     from upscale.sampling.upscaler import Upscaler
 
     source = (info.height, info.width)

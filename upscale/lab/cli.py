@@ -9,6 +9,8 @@ import click
 
 from upscale.cli import Time, reporting_errors
 from upscale.progress import TrainingProgress
+from upscale.sampling.options import PRECISIONS
+from upscale.sampling.process import leave_cores_to_encoders
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(path_type=Path)
@@ -42,6 +44,7 @@ def main() -> None:
     show_default=True,
 )
 @click.option("--threads", type=click.IntRange(0), default=0, help="0 takes all.")
+@click.option("--int8", is_flag=True, help="Round features as int8 will; from calibrated weights.")
 @click.option("--validate-every", type=click.IntRange(1), default=2_000, show_default=True)
 @click.option("--initial", type=FILE, help="Weights to begin with, for a run that refines them.")
 @click.option("--checkpoint", type=FILE, help="Where a stopped run goes on from; beside OUTPUT by default.")
@@ -98,6 +101,7 @@ def train(
 )
 @click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True)
+@click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 @reporting_errors
 def evaluate(
@@ -107,13 +111,14 @@ def evaluate(
     perceptual: tuple[str, ...],
     seed: int,
     device: str,
+    precision: str,
     as_json: bool,
 ) -> None:
     """Measure quality on a folder of PICTURES, against bicubic and Lanczos in the same run."""
     from upscale.lab import evaluate as evaluation
     from upscale.sampling.options import SampleOptions
 
-    sample = SampleOptions(seed=seed, device=device)
+    sample = SampleOptions(seed=seed, device=device, precision=precision)
     table = evaluation.Table(int(scale))
     for table in evaluation.evaluate(
         pictures, int(scale), temperatures or evaluation.TEMPERATURES, perceptual, sample
@@ -130,22 +135,31 @@ def evaluate(
 @main.command()
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Rounds in turns.")
 @click.option("--threads", type=click.IntRange(0), default=0, help="0 takes all.")
+@click.option("--film", type=FILE, help="A film on which the whole command is timed too, at x4.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 @reporting_errors
-def bench(repeats: int, threads: int, as_json: bool) -> None:
+def bench(repeats: int, threads: int, film: Path | None, as_json: bool) -> None:
     """Time a frame of ours against the networks that people use, all in one run."""
     from dataclasses import asdict
 
+    leave_cores_to_encoders()
     import torch
 
     from upscale.lab import bench as benching
+    from upscale.lab import whole
 
+    commands = whole.measure(film, 4, threads) if film is not None else []
     if threads:
         torch.set_num_threads(threads)
     result = benching.Bench(0, 0.0, [])
     for result in benching.bench(repeats):
         click.echo(f"{len(result.rows)} rows measured", err=True)
-    click.echo(json.dumps(asdict(result), indent=2) if as_json else benching.markdown(result))
+    if as_json:
+        click.echo(json.dumps(asdict(result) | {"commands": [asdict(row) for row in commands]}, indent=2))
+        return
+    click.echo(benching.markdown(result))
+    if film is not None:
+        click.echo("\n" + whole.markdown(film, 4, commands))
 
 
 @main.command()

@@ -27,6 +27,9 @@ CRF_CODECS = {"libx264", "libx264rgb", "libx265", "libsvtav1", "libvpx-vp9"}
 
 DEFAULT_CRF = 16
 
+DEFAULT_PRESETS = {"libx264": "faster"}
+"""As good as x264's own default at this quality and this size, for two thirds of the time."""
+
 QSCALE_CODECS = {"mpeg1video", "mpeg2video", "mpeg4", "msmpeg4", "msmpeg4v2", "wmv1", "wmv2", "mjpeg"}
 QSCALE = 2 * 118
 """Encoders that know a fixed quantiser instead, and 2, the finest useful one, in FFmpeg's lambda units."""
@@ -240,7 +243,8 @@ def settle(info: VideoInfo, encode: EncodeOptions, codec: str, container: str) -
     matrix = Colorspace.ITU601 if codec in JPEG else info.color.matrix
     if rgb:
         matrix = 0  # H.273's code point of RGB
-    options = {} if encode.preset is None else {"preset": encode.preset}
+    preset = encode.preset or DEFAULT_PRESETS.get(codec)
+    options = {} if preset is None else {"preset": preset}
     if codec in CRF_CODECS:
         options["crf"] = f"{DEFAULT_CRF if encode.crf is None else encode.crf:g}"
     if codec == "libx265":

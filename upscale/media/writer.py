@@ -126,18 +126,25 @@ class Writer:
             if track.packets_lost
         ]
 
-    def write(self, frame: Frame) -> None:
-        """Encode one frame at its own pts. Raises ValueError for a picture of another size."""
+    def picture(self, frame: Frame) -> VideoFrame:
+        """The frame as it will be encoded, a quarter of its size in memory. In any thread.
+
+        Raises ValueError for a picture of another size.
+        """
         height, width = frame.planes[0].shape[1:]
         if (width, height) != self._size:
             raise ValueError(f"a picture of {width}x{height} for a film of {self._size[0]}x{self._size[1]}")
+        picture = self._encoder.frame(frame.planes, frame.extras)
+        picture.pts, picture.time_base, picture.duration = frame.pts, frame.time_base, frame.duration
+        return picture
+
+    def write(self, picture: VideoFrame) -> None:
+        """Encode what ``picture`` made of a frame, at its own pts."""
         if self.destination.holds_one_picture and self.frames_given:
             name = self.destination.path
             raise UpscaleError(
                 f"{name}: holds one picture, and there are more; write to {name.stem}%05d{name.suffix}"
             )
-        picture = self._encoder.frame(frame.planes, frame.extras)
-        picture.pts, picture.time_base, picture.duration = frame.pts, frame.time_base, frame.duration
         if self._encoder.counts_frames:
             self._on_the_grid(picture)
         self.frames_given += 1

@@ -7,7 +7,7 @@ Sums of integers are exact: unlike with floats, the number of threads or tiles c
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -41,11 +41,10 @@ class Int8Conv:
             *self._arguments(codes), self._bias, ONES, ONES, ONES, 1, scale, 0, torch.uint8, "relu", [], ""
         )
 
-    def added(self, codes: Tensor, features: Tensor) -> Tensor:
-        """The convolution plus ``features``, float32; may use their memory for it."""
-        form: tuple[Any, ...] = (self._bias, ONES, ONES, ONES, 1, 1.0, 0, torch.float32)
-        return torch.ops.onednn.qconv2d_pointwise.binary(
-            *self._arguments(codes), features, *form, 1.0, 0, "sum", 1.0, "none", [], ""
+    def plain(self, codes: Tensor) -> Tensor:
+        """The convolution, float32."""
+        return torch.ops.onednn.qconv2d_pointwise(
+            *self._arguments(codes), self._bias, ONES, ONES, ONES, 1, 1.0, 0, torch.float32, "none", [], ""
         )
 
     def _arguments(self, codes: Tensor) -> tuple[Any, ...]:
@@ -76,7 +75,8 @@ class Int8Block(nn.Module):
         codes = _codes(x, self._outer)
         if known is not None:
             codes = torch.cat([codes, _codes(known, self._known)], 1)
-        return self._second.added(self._first.rectified(codes, self._inner), x)
+        # Not as oneDNN's sum: PyTorch copies what that has summed.
+        return self._second.plain(self._first.rectified(codes, self._inner)).add_(x)
 
 
 def _codes(features: Tensor, scale: float) -> Tensor:
@@ -94,7 +94,7 @@ def has_int8() -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that the operators may move to another package one day
-            Int8Conv(zeros, zeros[0, 0, 0, :1], 1.0, ZERO).added(_codes(zeros, 1.0), zeros.clone())
+            Int8Conv(zeros, zeros[0, 0, 0, :1], 1.0, ZERO).plain(_codes(zeros, 1.0))
     except (AttributeError, RuntimeError):
         return False
     return True
@@ -106,16 +106,40 @@ def is_fast() -> bool:
     return bool(supported and supported())
 
 
-def quantise(network: LumaPixelCNN) -> bool:
-    """Put integers in the place of the network's blocks. False, and nothing done, if never observed."""
-    blocks = [*network.trunk, *network.chain]
-    if not all(isinstance(block, ResidualBlock) and bool(block.ranges[:2].all()) for block in blocks):
-        return False
+def calibrated(network: LumaPixelCNN) -> bool:
+    """Whether the network was ever observed, and so has ranges."""
+    blocks = (*network.trunk, *network.chain)
+    return all(isinstance(block, ResidualBlock) and bool(block.ranges[:2].all()) for block in blocks)
+
+
+def quantise(network: LumaPixelCNN) -> None:
+    """Put integers in the place of a calibrated network's blocks."""
     for chain in (network.trunk, network.chain):
         for index, block in enumerate(chain):
             assert isinstance(block, ResidualBlock)
             chain[index] = Int8Block(block)
-    return True
+
+
+def imitate(network: LumaPixelCNN) -> None:
+    """Have a network that is to be trained meet the codes that ``Int8Block`` will compute with.
+
+    Its own numbers stay floats, and gradients pass through, but not where codes end: Jacob et al.,
+    "Quantization and Training of Neural Networks" (2018), https://arxiv.org/abs/1712.05877. The weights
+    are left as they are: rounding them, channel by channel, changes next to nothing.
+    """
+
+    def rounded(scale: float, zero: int) -> Callable[[nn.Module, tuple[Tensor]], Tensor]:
+        return lambda _, inputs: torch.fake_quantize_per_tensor_affine(
+            inputs[0].float(), scale, zero, 0, 255
+        )
+
+    for block in (*network.trunk, *network.chain):
+        assert isinstance(block, ResidualBlock)
+        outer, inner, known = block.ranges.tolist()
+        block.first.register_forward_pre_hook(rounded(outer / (ZERO - 1), ZERO))
+        block.second.register_forward_pre_hook(rounded(inner / 255, 0))
+        if block.known is not None:
+            block.known.register_forward_pre_hook(rounded(known / (ZERO - 1), ZERO))
 
 
 @contextlib.contextmanager

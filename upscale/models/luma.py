@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from upscale.models.layers import bicubic_cells, conv3x3, planes, upsampling_kernel
-from upscale.models.mixture import LOG_SCALE_START, MEAN_UNIT, Mixture
+from upscale.models.mixture import LOG_SCALE_START, MEAN_UNIT, NUMBERS, Mixture
 from upscale.models.order import cell_order, raster_index
 
 KNOWN_GAIN = 10.0
@@ -30,8 +30,6 @@ class LumaConfig:
     channels: int = 32
     blocks: int = 6
     """Residual blocks of the trunk; each step of the chain adds one more."""
-    components: int = 2
-    """Logistic distributions in the mixture of every pixel."""
     frames: int = 1
     """Input frames that one output frame depends on."""
 
@@ -108,32 +106,31 @@ class LumaPixelCNN(nn.Module):
         low : Tensor, shape = (N, 1, h, w). Returns (N, scale**2, h, w) float32 and (N, channels, h, w).
         """
         entered = self.enter(low - 0.5)
-        features = entered.clone()  # a block may work in place
+        features = entered
         for block in self.trunk:
             features = block(features)
         features = features + entered
         base = bicubic_cells(low, self.base)
         return base + MEAN_UNIT * self.to_mean(features).float(), features
 
-    def step(self, index: int, features: Tensor, known: Tensor) -> tuple[Tensor, Mixture]:
-        """One step of the chain: the features for the next, and the mixtures of this step's residuals.
+    def advance(self, index: int, features: Tensor, known: Tensor) -> Tensor:
+        """One step of the chain: its features (N, channels, h, w), from those of the step before.
 
         known : Tensor, shape = (N, pixels sampled so far, h, w), their residuals (pixel - mean).
         """
-        block = self.chain[index]
-        features = block(features, known * KNOWN_GAIN) if index else block(features)
-        output = planes(self.to_mixture[index], features, *self._units(index))
-        return features, Mixture.from_output(output, self.config.components)
+        block: nn.Module = self.chain[index]
+        return block(features, known * KNOWN_GAIN) if index else block(features)
 
-    def _units(self, index: int) -> tuple[Tensor, Tensor]:
-        """What the numbers of a head, [3 * components * pixels], are multiplied by and start from."""
+    def mixture(self, index: int, features: Tensor) -> Mixture:
+        """The mixtures of the residuals of a step's pixels, from its features or some rows of them."""
         head = self.to_mixture[index]
         assert isinstance(head, nn.Conv2d)
-        each = head.out_channels // 3
-        return tuple(
-            torch.tensor(numbers, device=head.weight.device).repeat_interleave(each)
-            for numbers in ((1.0, MEAN_UNIT, 1.0), (0.0, 0.0, LOG_SCALE_START))
-        )  # type: ignore[return-value]
+        each = head.out_channels // NUMBERS
+        gain, offset = (
+            head.weight.new_tensor(numbers).repeat_interleave(each)
+            for numbers in ((1.0, MEAN_UNIT, MEAN_UNIT, 1.0), (0.0, 0.0, 0.0, LOG_SCALE_START))
+        )
+        return Mixture.from_output(planes(head, features, gain, offset))
 
     def mixtures(self, features: Tensor, residuals: Tensor) -> Iterator[tuple[slice, Mixture]]:
         """What every step says, and which cells about, given the true residuals before it.
@@ -142,8 +139,8 @@ class LumaPixelCNN(nn.Module):
         """
         start = 0
         for index, step in enumerate(self.steps):
-            features, mixture = self.step(index, features, residuals[:, :start])
-            yield slice(start, start + len(step)), mixture
+            features = self.advance(index, features, residuals[:, :start])
+            yield slice(start, start + len(step)), self.mixture(index, features)
             start += len(step)
 
     def to_cells(self, picture: Tensor) -> Tensor:
@@ -157,11 +154,10 @@ class LumaPixelCNN(nn.Module):
 
 
 def _mixture_head(config: LumaConfig, pixels: int) -> nn.Conv2d:
-    """A 1x1 convolution whose components start apart, so that they can part ways."""
-    head = nn.Conv2d(config.channels, 3 * config.components * pixels, 1)
+    """A 1x1 convolution; its two components start apart, so that they can part ways."""
+    head = nn.Conv2d(config.channels, NUMBERS * pixels, 1)
     nn.init.normal_(head.weight, std=0.02)
     assert head.bias is not None
     nn.init.zeros_(head.bias)
-    spread = torch.linspace(-0.1, 0.1, config.components) if config.components > 1 else torch.zeros(1)
-    head.bias.data.view(3, config.components, pixels)[1] += spread[:, None]
+    head.bias.data.view(NUMBERS, pixels)[2] += 0.1
     return head

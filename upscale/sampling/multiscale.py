@@ -1,5 +1,7 @@
 """The sampler of the multiscale PixelCNN: from low-resolution tiles to high-resolution ones."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -7,6 +9,9 @@ from upscale.models.luma import LumaPixelCNN
 
 SIGNAL = (-0.08, 1.1)
 """What limited-range codes can hold, headroom and footroom included: (0 - 16) / 219 to (255 - 16) / 219."""
+
+PIECE = 1 << 17
+"""Pixels that a CPU samples at a time: some ten planes of them fit its caches."""
 
 
 def sample_luma(network: LumaPixelCNN, low: Tensor, odds: Tensor | None, temperature: float) -> Tensor:
@@ -21,17 +26,27 @@ def sample_luma(network: LumaPixelCNN, low: Tensor, odds: Tensor | None, tempera
     mean, features = network.condition(low)
     if odds is None and temperature > 0:
         raise ValueError("a temperature above 0 needs uniform numbers to sample with")
-    residuals = torch.zeros_like(mean)
+    residuals, pixels = torch.empty_like(mean), torch.empty_like(mean)
     start = 0
     for index, step in enumerate(network.steps):
         part = slice(start, start + len(step))
-        features, mixture = network.step(index, features, residuals[:, :start])
-        drawn = mixture.mean() if odds is None else mixture.sample(odds[:, part], temperature)
-        # A pixel that no signal can hold would lead the later steps astray, further with each.
-        pixels = (mean[:, part] + drawn).clamp(*SIGNAL)
-        residuals[:, part] = pixels - mean[:, part]
+        features = network.advance(index, features, residuals[:, :start])
+        for rows in _pieces(mean[:, part]):
+            mixture = network.mixture(index, features[..., rows, :])
+            drawn = mixture.mean() if odds is None else mixture.sample(odds[:, part, rows], temperature)
+            # A pixel that no signal can hold would lead the later steps astray, further with each.
+            average = mean[:, part, rows]
+            pixels[:, part, rows] = drawn.add_(average).clamp_(*SIGNAL)
+            residuals[:, part, rows] = drawn.sub_(average)
         start = part.stop
-    return network.to_picture(mean + residuals)
+    return network.to_picture(pixels)
+
+
+def _pieces(planes: Tensor) -> Iterator[slice]:
+    """Rows to sample at a time: dozens of passes over a piece stay in a CPU's cache; a GPU takes all."""
+    height = planes.shape[2]
+    rows = max(1, PIECE * height // planes.numel()) if planes.device.type == "cpu" else height
+    return (slice(top, top + rows) for top in range(0, height, rows))
 
 
 def mean_luma(network: LumaPixelCNN, low: Tensor) -> Tensor:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+PRECISIONS = ("auto", "float32", "bfloat16", "float16", "int8")
+"""Of the convolutions."""
+
 
 @dataclass(frozen=True, slots=True)
 class SampleOptions:
@@ -18,3 +21,5 @@ class SampleOptions:
     """Bytes that all of it may take; None looks how much there is."""
     batch: int = 1
     """Tiles that go through a network at once."""
+    threads: int = 0
+    """Of the CPU, for the networks; 0 takes all cores."""

@@ -9,6 +9,7 @@ A tile's window reaches beyond it by the halo, the receptive field, as far as th
     +-----------------------+
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
@@ -27,9 +28,13 @@ class Span:
 
 
 def spans(length: int, tile: int, halo: int) -> tuple[int, list[Span]]:
-    """The length of every window along an axis, and the tiles that cover ``length``; ``tile`` 0 is one."""
+    """The length of every window along an axis, and the tiles that cover ``length``.
+
+    Tiles are as long as one another, give or take, and ``tile`` at most; 0 is a single one.
+    """
     if tile <= 0 or tile + 2 * halo >= length:
         return length, [Span(0, 0, length)]
+    tile = math.ceil(length / math.ceil(length / tile))
     window = tile + 2 * halo
     return window, [
         Span(min(max(start - halo, 0), length - window), start, min(start + tile, length))
@@ -43,14 +48,18 @@ class Tiles:
     A tile whose window is, bit for bit, what it was in the frame before keeps its answer.
     """
 
-    def __init__(self, scale: int, tile: int, halo: int, batch: int):
-        """``tile`` is the side of a tile in input pixels, 0 the whole frame."""
+    def __init__(self, scale: int, tile: int, halo: int, batch: int, reuse: bool = True):
+        """``tile`` is the side of a tile in input pixels, 0 the whole frame.
+
+        Without ``reuse`` no tile is compared with the one before, which on a GPU means to wait for it.
+        """
+        self._reuse = reuse
         self._scale, self._tile, self._halo, self._batch = scale, tile, halo, batch
         self._longest = 0
         self._inputs: list[Tensor] = []
         self._answer: Tensor | None = None
-        self.computed = 0
-        """Tiles that went through the network so far."""
+        self.computed = self.reused = 0
+        """Tiles that went through the network so far, and those that kept their answer."""
 
     def run(self, network: Callable[..., Tensor], inputs: list[tuple[Tensor, int]]) -> Tensor:
         """The network's answer to a frame, (1, C', scale*H, scale*W), on the device; not to be changed.
@@ -77,9 +86,10 @@ class Tiles:
         changed = [
             place
             for place in places
-            if not before or not _same(windows(before, place), windows(planes, place))
+            if not (before and self._reuse) or not _same(windows(before, place), windows(planes, place))
         ]
         self._inputs = planes
+        self.reused += len(places) - len(changed)
         if not changed:
             assert answer is not None
             return answer
@@ -87,7 +97,7 @@ class Tiles:
         if len(places) == 1:
             answer = network(*planes)
         else:
-            answer = None if answer is None else answer.clone()
+            answer = answer.clone() if answer is not None and len(changed) < len(places) else None
             for first in range(0, len(changed), self._batch):
                 group = changed[first : first + self._batch]
                 stacked = [

@@ -1,34 +1,30 @@
 """A frame's planes in, the same planes larger out: the networks, their noise and their tiles together."""
 
-import ctypes
 from collections.abc import Callable, Sequence
 from typing import Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from upscale.errors import UpscaleError, UsageError
 from upscale.models import weights
 from upscale.models.catalog import find_stage, stages_for
 from upscale.models.chroma import ChromaNet
-from upscale.models.int8 import has_int8, is_fast, quantise
+from upscale.models.int8 import calibrated, has_int8, is_fast, quantise
 from upscale.models.luma import LumaPixelCNN
 from upscale.models.mixture import log_odds
 from upscale.models.weights import Network
 from upscale.planes import Planes
 from upscale.sampling.chroma import luma_at_chroma, resite, siting_shift
-from upscale.sampling.memory import PROGRAM, choose_tile
+from upscale.sampling.memory import LARGEST_WINDOW, PROGRAM, choose_tile
 from upscale.sampling.multiscale import mean_luma, sample_luma
 from upscale.sampling.noise import uniform_noise
 from upscale.sampling.options import SampleOptions
+from upscale.sampling.process import keep_large_blocks
 from upscale.sampling.tiles import Tiles
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
-KEPT = 1 << 30
-"""Bytes: larger blocks, and more free memory than this at the end of the heap, go back to the system."""
+from upscale.sampling.transfers import Transfers
 
 
 class Upscaler:
@@ -52,6 +48,8 @@ class Upscaler:
         self.precision = choose_precision(options.precision, self.device)
         if self.device.type == "cpu":
             keep_large_blocks()
+        if options.threads:
+            torch.set_num_threads(options.threads)
         scale = max(target[0] / source[0], target[1] / source[1])
         self.stages = [self._load_stage(native) for native in stages_for(scale)]
         self._noise: dict[int, Tensor] = {}
@@ -60,6 +58,8 @@ class Upscaler:
         """What a user should know of how it went."""
         self.reused = 0
         """Frames that were, bit for bit, the one before."""
+        self._transfers = Transfers(self.device)
+        self._before: tuple[Planes, Callable[[], Planes]] | None = None
 
     @classmethod
     def for_pictures(cls, source: Sequence[int], scale: int, options: SampleOptions) -> Self:
@@ -80,34 +80,45 @@ class Upscaler:
         assert isinstance(luma, LumaPixelCNN)
         assert isinstance(chroma, ChromaNet)
         # Left to us, a network that lost too much in integers, and so was not calibrated, stays float32.
-        if self.precision == "int8" and not quantise(luma) and self.options.precision == "int8":
+        if self.precision == "int8" and calibrated(luma):
+            quantise(luma)
+        elif self.options.precision == "int8":
             raise UpscaleError(f"the weights for x{scale} are not calibrated; run upscale-lab calibrate")
         return luma, chroma
 
-    @torch.inference_mode()
+    @property
+    def reused_tiles(self) -> int:
+        """Tiles that were, bit for bit, those of the frame before, in other frames than ``reused``."""
+        return sum(tiles.reused for tiles in self._tiled.values())
+
+    @property
+    def ahead(self) -> int:
+        """Frames to begin before the answer to the first of them is asked for: a GPU works meanwhile."""
+        return 1 if self.device.type == "cuda" else 0
+
     def __call__(self, planes: Planes) -> Planes:
         """Luma [1, H, W], and chroma [2, h, w] unless grey, float32; the same, larger, on the CPU."""
-        luma = self._upload(planes[0])
-        chroma = self._upload(planes[1]) if len(planes) > 1 else None
+        return self.begin(planes)()
+
+    @torch.inference_mode()
+    def begin(self, planes: Planes) -> Callable[[], Planes]:
+        """Set to work on a frame. What this answers gives, when called, the answer to it."""
+        if self._before is not None and _same(self._before[0], planes):
+            self.reused += 1
+            return self._before[1]
+        luma = self._transfers.up(planes[0])
+        chroma = self._transfers.up(planes[1]) if len(planes) > 1 else None
         left = self.chroma_left
-        before = self._new_tiles()
         for number, (luma_net, chroma_net) in enumerate(self.stages):
             size = luma.shape[2:]
             luma = self._luma(luma_net, luma, number)
             if chroma is not None:
                 chroma = self._chroma(chroma_net, chroma, luma, size, left, number)
                 left = True
-        self.reused += self._new_tiles() == before
         luma, chroma = self._fit(luma, chroma)
-        answer = (luma,) if chroma is None else (luma, chroma)
-        return tuple(plane[0].float().cpu().numpy() for plane in answer)
-
-    def _upload(self, plane: NDArray[np.float32]) -> Tensor:
-        """[C, H, W] -> [1, C, H, W] on the device; from pinned memory to a GPU, to overlap copies."""
-        tensor = torch.from_numpy(plane)[None]
-        if self.device.type == "cuda":
-            tensor = tensor.pin_memory()
-        return tensor.to(self.device, non_blocking=True)
+        answer = self._transfers.down((luma,) if chroma is None else (luma, chroma))
+        self._before = planes, answer
+        return answer
 
     def _luma(self, network: LumaPixelCNN, luma: Tensor, number: int) -> Tensor:
         def run(low: Tensor, odds: Tensor | None = None) -> Tensor:
@@ -156,11 +167,13 @@ class Upscaler:
             halo = network.receptive_field
             height, width = inputs[0][0].shape[2:]
             tile = self.options.tile
+            on_cpu = self.device.type == "cpu"
             if tile == 0:
-                tile = choose_tile((height, width), network.scale, halo, self._memory())
+                largest = LARGEST_WINDOW if on_cpu else None
+                tile = choose_tile((height, width), network.scale, halo, self._memory(), largest)
             # A CPU gains nothing from batches, and sums in another order: int8 would round otherwise.
-            batch = 1 if self.device.type == "cpu" else self.options.batch
-            self._tiled[place] = Tiles(network.scale, tile, halo, batch)
+            batch = 1 if on_cpu else self.options.batch
+            self._tiled[place] = Tiles(network.scale, tile, halo, batch, reuse=on_cpu)
         tiles = self._tiled[place]
         while True:
             try:
@@ -179,10 +192,6 @@ class Upscaler:
             return PROGRAM + torch.cuda.mem_get_info(self.device)[0]
         return self.options.memory
 
-    def _new_tiles(self) -> int:
-        """How many tiles went through a network so far."""
-        return sum(tiles.computed for tiles in self._tiled.values())
-
     def _fit(self, luma: Tensor, chroma: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Resample to the target where the networks' scale is not the one that was asked for."""
         if luma.shape[2:] == self.target:
@@ -199,28 +208,14 @@ class Upscaler:
         """The film's noise for one stage, as the log odds of its cells: drawn once."""
         if number not in self._noise:
             height, width = luma.shape[2] * network.scale, luma.shape[3] * network.scale
-            uniform = uniform_noise(self.options.seed, height, width, stream=number).to(self.device)
-            self._noise[number] = network.to_cells(log_odds(uniform))
+            odds = log_odds(uniform_noise(self.options.seed, height, width, stream=number).to(self.device))
+            self._noise[number] = network.to_cells(odds)
         return self._noise[number]
 
     def _autocast(self) -> torch.autocast:
         half = self.precision in ("bfloat16", "float16")
         dtype = getattr(torch, self.precision) if half else torch.bfloat16
         return torch.autocast(self.device.type, dtype, enabled=half)
-
-
-def keep_large_blocks() -> None:
-    """Ask the C library to keep blocks of any size for the next layer, which wants one just like it.
-
-    By default glibc gives those over 32 MB back to the system at once, and a good part of a frame's time
-    goes into mapping and clearing them anew. Does nothing where the C library is another one.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    mallopt(M_MMAP_THRESHOLD, KEPT)
-    mallopt(M_TRIM_THRESHOLD, KEPT)
 
 
 def choose_device(name: str) -> torch.device:
@@ -246,6 +241,10 @@ def choose_precision(name: str, device: torch.device) -> str:
     if device.type == "cpu":
         return "int8" if has_int8() and is_fast() else "float32"
     return "float16" if device.type == "cuda" else "float32"
+
+
+def _same(before: Planes, now: Planes) -> bool:
+    return all(np.array_equal(one, other) for one, other in zip(before, now, strict=True))
 
 
 def _resample(planes: Tensor, size: tuple[int, int]) -> Tensor:
