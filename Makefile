@@ -29,15 +29,13 @@ REFINED = --steps 24000 --learning-rate 1e-3 --seed 7
 weights: $(VENV)/installed
 	mkdir -p training
 	$(TRAIN) luma $(PHOTOS)/train training/luma-x4.safetensors $(LUMA_X4) --steps 26000
-	$(TRAIN) luma $(PHOTOS)/train training/refined-x4.safetensors $(LUMA_X4) $(REFINED) \
-		--initial training/luma-x4.safetensors
-	$(BIN)/upscale-lab calibrate training/refined-x4.safetensors $(PHOTOS)/train
-	$(TRAIN) luma $(PHOTOS)/train weights/luma-x4.safetensors $(LUMA_X4) --int8 --steps 7000 \
-		--learning-rate 5e-4 --seed 11 --initial training/refined-x4.safetensors \
-		--checkpoint training/int8-x4.checkpoint
+	$(TRAIN) luma $(PHOTOS)/train weights/luma-x4.safetensors $(LUMA_X4) $(REFINED) \
+		--initial training/luma-x4.safetensors --checkpoint training/refined-x4.checkpoint
+	$(BIN)/upscale-lab calibrate weights/luma-x4.safetensors $(PHOTOS)/train
 	$(TRAIN) luma $(PHOTOS)/train training/luma-x2.safetensors $(LUMA_X2) --steps 36000
 	$(TRAIN) luma $(PHOTOS)/train weights/luma-x2.safetensors $(LUMA_X2) $(REFINED) \
 		--initial training/luma-x2.safetensors --checkpoint training/refined-x2.checkpoint
+	$(BIN)/upscale-lab calibrate weights/luma-x2.safetensors $(PHOTOS)/train
 	$(TRAIN) chroma $(PHOTOS)/train weights/chroma-x4.safetensors --scale 4 --crop 128 --channels 24 \
 		--steps 4000 --checkpoint training/chroma-x4.checkpoint
 	$(TRAIN) chroma $(PHOTOS)/train weights/chroma-x2.safetensors --scale 2 --crop 64 --channels 24 \

@@ -16,7 +16,6 @@ from upscale.lab import bench as benching
 from upscale.lab import train as training
 from upscale.lab import whole
 from upscale.lab.bench import fsrcnn, srvgg
-from upscale.lab.calibrate import calibrate
 from upscale.lab.cli import main as lab
 from upscale.lab.compare import Crop
 from upscale.lab.dataset import Crops, downsample, load_pictures, sharpness
@@ -106,16 +105,6 @@ def test_a_run_can_refine_the_weights_of_another(pictures: Path) -> None:
         torch.testing.assert_close(state_of(output)[key], value, atol=1e-6, rtol=0)
     with pytest.raises(UpscaleError, match="is not the network asked for"):
         list(train(options(channels=8), *arguments, initial=first))
-
-
-def test_training_for_int8_goes_on_from_calibrated_weights(pictures: Path) -> None:
-    first = run_to_the_end(pictures, "first", options())
-    arguments = (pictures, None, pictures.parent / "int8", pictures.parent / "int8.checkpoint")
-    with pytest.raises(UpscaleError, match="calibrated luma weights"):
-        list(train(options(int8=True), *arguments, initial=first))
-    calibrate(first, pictures)
-    assert list(train(options(steps=2, int8=True), *arguments, initial=first))[-1].step == 2
-    assert "trunk.0.ranges" in state_of(arguments[2])
 
 
 def test_a_crop_that_the_scale_does_not_divide_is_refused(pictures: Path) -> None:

@@ -36,8 +36,9 @@ from upscale.sampling.process import leave_cores_to_encoders
 
 LARGEST_SCALE = 8
 
-STAGES = ("load", "decode", "model", "encode")
-"""What time goes into: loading the networks, then three stages that overlap."""
+STAGES = ("load", "decode", "model", "pack", "encode")
+"""What time goes into: loading the networks; then, beside each other, decoding, the model with the packing
+of its floats into pixels, and encoding."""
 
 Result = TypeVar("Result")
 
@@ -266,7 +267,8 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
 
             def next_picture() -> VideoFrame:
                 frame, answer = begun.popleft()
-                return writer.picture(replace(frame, planes=stages.timed("model", answer)))
+                larger = replace(frame, planes=stages.timed("model", answer))
+                return stages.timed("pack", lambda: writer.picture(larger))
 
             for item in items:
                 if isinstance(item, Packet):

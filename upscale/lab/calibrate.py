@@ -21,7 +21,7 @@ TEMPERATURES = (0.0, 0.5)
 
 
 def calibrate(path: Path, folder: Path) -> int:
-    """Run the luma network of ``path`` on ``folder``, and save it with the largest values that it met.
+    """Run the luma network of ``path`` on ``folder``, and save it with the ranges that suit what it met.
 
     Returns how many pictures there were. Raises UpscaleError for other weights, or without pictures.
     """

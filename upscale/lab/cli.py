@@ -44,7 +44,6 @@ def main() -> None:
     show_default=True,
 )
 @click.option("--threads", type=click.IntRange(0), default=0, help="0 takes all.")
-@click.option("--int8", is_flag=True, help="Round features as int8 will; from calibrated weights.")
 @click.option("--validate-every", type=click.IntRange(1), default=2_000, show_default=True)
 @click.option("--initial", type=FILE, help="Weights to begin with, for a run that refines them.")
 @click.option("--checkpoint", type=FILE, help="Where a stopped run goes on from; beside OUTPUT by default.")

@@ -22,7 +22,6 @@ from upscale.lab.dataset import Crops, downsample, load_pictures
 from upscale.lab.metrics import psnr
 from upscale.models import weights
 from upscale.models.chroma import ChromaConfig, ChromaNet
-from upscale.models.int8 import calibrated, imitate
 from upscale.models.luma import LumaConfig, LumaPixelCNN
 from upscale.models.weights import Network
 from upscale.sampling.multiscale import mean_luma, sample_luma
@@ -54,8 +53,6 @@ class TrainOptions:
     """Of the convolutions; weights, mean and likelihood stay float32."""
     channels: int = 32
     blocks: int = 6
-    int8: bool = False
-    """Whether features are rounded as int8 will, which wants calibrated ``initial`` weights of luma."""
     checkpoint_every: int = 500
     validate_every: int = 2_000
 
@@ -96,10 +93,6 @@ def train(
         if begin.config != network.config:
             raise UpscaleError(f"{initial}: {begin.config} is not the network asked for, {network.config}")
         network.load_state_dict(begin.state_dict())
-    if options.int8:
-        if not (isinstance(network, LumaPixelCNN) and calibrated(network)):
-            raise UpscaleError(f"{initial}: training for int8 goes on from calibrated luma weights")
-        imitate(network)
     network.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(options.average))
     optimizer = torch.optim.AdamW(

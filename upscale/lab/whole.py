@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -12,15 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from upscale.errors import UpscaleError
-from upscale.media.source import Source
+from upscale.media.source import ReadOptions, Source
 from upscale.sampling.options import SampleOptions
 from upscale.sampling.upscaler import Upscaler
 
 ENCODERS = ((), ("--preset", "ultrafast"), ("--codec", "rawvideo"))
 """Options of the command: its default, a light encoder, and none to speak of."""
 
-FRAMES = 12
-"""That the model alone is timed on."""
+WARM_UP, FRAMES = 2, 12
+"""Frames that fill the caches, and those at most that the model alone is then timed on."""
+
+LAUNCHER = """
+import resource, subprocess, sys
+done = subprocess.run(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+sys.exit(done.returncode)
+"""
+"""Runs a command and tells its peak; a child of ours would begin with the peak that we have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +40,15 @@ class Whole:
     """What the model takes for a frame of the film with nothing beside it: the median."""
     decode: float
     model: float
+    pack: float
     encode: float
     peak: int
     """The largest resident set, in bytes."""
 
     @property
     def waiting(self) -> float:
-        """What the model waited for the others."""
-        return self.seconds - self.model
+        """What the thread of the model waited for the others."""
+        return self.seconds - self.model - self.pack
 
 
 def measure(film: Path, scale: int, threads: int = 0) -> list[Whole]:
@@ -55,12 +63,12 @@ def measure(film: Path, scale: int, threads: int = 0) -> list[Whole]:
 def markdown(film: Path, scale: int, rows: list[Whole]) -> str:
     """The table, in milliseconds for a frame."""
     lines = [
-        f"| {film.name}, x{scale} | ms/frame | model alone | the command adds | decode | model | encode "
-        "| waiting | peak MB |",
-        "| --- |" + " --- |" * 8,
+        f"| {film.name}, x{scale} | ms/frame | model alone | the command adds | decode | model | pack "
+        "| encode | waiting | peak MB |",
+        "| --- |" + " --- |" * 9,
     ]
     for row in rows:
-        parts = (row.decode, row.model, row.encode, row.waiting)
+        parts = (row.decode, row.model, row.pack, row.encode, row.waiting)
         cells = [
             row.options or "as it is",
             f"{row.seconds * 1000:.0f}",
@@ -75,38 +83,37 @@ def markdown(film: Path, scale: int, rows: list[Whole]) -> str:
 
 def _alone(film: Path, scale: int, threads: int) -> float:
     times = []
-    with Source(film) as source:
+    with Source(film, ReadOptions()) as source:
         info = source.info
         target = info.height * scale, info.width * scale
         size, options = (info.height, info.width), SampleOptions(threads=threads)
         model = Upscaler(size, target, info.pixels.subsampling, info.chroma_left, options)
-        for frame in itertools.islice(source.frames(), FRAMES + 2):
-            began = time.perf_counter()
+        for frame in itertools.islice(source.frames(), WARM_UP + FRAMES):
+            before, began = model.reused, time.perf_counter()
             model(frame.planes)
-            times.append(time.perf_counter() - began)
-    if len(times) <= 2:
-        raise UpscaleError(f"{film}: is too short; {FRAMES} frames tell how long one takes")
-    return statistics.median(times[2:])  # the first ones fill the caches
+            if model.reused == before:
+                times.append(time.perf_counter() - began)
+    if len(times) <= WARM_UP:
+        raise UpscaleError(f"{film}: is too short to tell how long a frame takes")
+    return statistics.median(times[WARM_UP:])
 
 
 def _run(shared: list[str], options: tuple[str, ...], alone: float) -> Whole:
     script = "from upscale.cli import main; main(prog_name='upscale')"
     command = [sys.executable, "-c", script, *shared, "-y", "--json", "--progress", "none", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        said, complaints = process.stdout.read(), process.stderr.read()
-        _, process.returncode, usage = os.wait4(process.pid, 0)
-    if process.returncode:
-        raise UpscaleError(complaints.decode().strip().splitlines()[-1])
-    summary = json.loads(said)
-    frames, busy = summary["frames"], summary["busy_seconds"]
+    done = subprocess.run([sys.executable, "-c", LAUNCHER, *command], capture_output=True, text=True)
+    *said, peak = done.stderr.splitlines() or [""]
+    if done.returncode:
+        raise UpscaleError(said[-1] if said else f"the command ended with {done.returncode}")
+    summary = json.loads(done.stdout)
+    each = {stage: seconds / summary["frames"] for stage, seconds in summary["busy_seconds"].items()}
     return Whole(
         " ".join(options),
-        (summary["seconds"] - busy["load"]) / frames,
+        summary["seconds"] / summary["frames"] - each["load"],
         alone,
-        decode=busy["decode"] / frames,
-        model=busy["model"] / frames,
-        encode=busy["encode"] / frames,
-        peak=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        decode=each["decode"],
+        model=each["model"],
+        pack=each["pack"],
+        encode=each["encode"],
+        peak=int(peak) * (1 if sys.platform == "darwin" else 1024),
     )

@@ -7,7 +7,7 @@ Sums of integers are exact: unlike with floats, the number of threads or tiles c
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -17,6 +17,12 @@ from upscale.models.luma import LumaPixelCNN, ResidualBlock
 
 ZERO = 128
 """The code of zero where features are signed."""
+
+OCTAVES = (-12, 12)
+"""Powers of two between which sizes of features are told apart."""
+
+BINS = 16
+"""Sizes that are told apart in an octave."""
 
 ONES = [1, 1]
 """Stride, padding and dilation of a 3x3 convolution, as oneDNN wants them."""
@@ -89,7 +95,13 @@ def _codes(features: Tensor, scale: float) -> Tensor:
 
 
 def has_int8() -> bool:
-    """Whether this PyTorch has the convolutions; those of other versions may take other arguments."""
+    """Whether this CPU adds up products of 8-bit integers, and this PyTorch has the convolutions.
+
+    Without VNNI oneDNN adds them up in 16 bits, which overflow; other versions may take other arguments.
+    """
+    supported = getattr(torch.cpu, "_is_vnni_supported", None)
+    if supported is None or not supported():
+        return False
     zeros = torch.zeros(1, 1, 3, 3)
     try:
         with warnings.catch_warnings():
@@ -98,12 +110,6 @@ def has_int8() -> bool:
     except (AttributeError, RuntimeError):
         return False
     return True
-
-
-def is_fast() -> bool:
-    """Whether this machine multiplies 8-bit integers faster than floats."""
-    supported = getattr(torch.cpu, "_is_vnni_supported", None)
-    return bool(supported and supported())
 
 
 def calibrated(network: LumaPixelCNN) -> bool:
@@ -120,47 +126,49 @@ def quantise(network: LumaPixelCNN) -> None:
             chain[index] = Int8Block(block)
 
 
-def imitate(network: LumaPixelCNN) -> None:
-    """Have a network that is to be trained meet the codes that ``Int8Block`` will compute with.
+class Spread:
+    """How often features of each size were met, and the range of codes that suits them best."""
 
-    Its own numbers stay floats, and gradients pass through, but not where codes end: Jacob et al.,
-    "Quantization and Training of Neural Networks" (2018), https://arxiv.org/abs/1712.05877. The weights
-    are left as they are: rounding them, channel by channel, changes next to nothing.
-    """
+    def __init__(self) -> None:
+        self._counts = torch.zeros((OCTAVES[1] - OCTAVES[0]) * BINS)
 
-    def rounded(scale: float, zero: int) -> Callable[[nn.Module, tuple[Tensor]], Tensor]:
-        return lambda _, inputs: torch.fake_quantize_per_tensor_affine(
-            inputs[0].float(), scale, zero, 0, 255
-        )
+    def note(self, features: Tensor) -> None:
+        """Count features of any shape; zeros cost nothing, and do not count."""
+        sizes = features[features != 0].abs().log2_().clamp_(OCTAVES[0], OCTAVES[1])
+        self._counts += sizes.float().histc(len(self._counts), *OCTAVES)
 
-    for block in (*network.trunk, *network.chain):
-        assert isinstance(block, ResidualBlock)
-        outer, inner, known = block.ranges.tolist()
-        block.first.register_forward_pre_hook(rounded(outer / (ZERO - 1), ZERO))
-        block.second.register_forward_pre_hook(rounded(inner / 255, 0))
-        if block.known is not None:
-            block.known.register_forward_pre_hook(rounded(known / (ZERO - 1), ZERO))
+    def best_range(self, codes: int) -> float:
+        """The range, in so many codes, that makes the squared error of rounding and cutting off least.
+
+        0 if nothing was noted. The largest values alone would make the steps coarse for all the others.
+        """
+        if not self._counts.any():
+            return 0.0
+        edges = OCTAVES[0] + torch.arange(1, len(self._counts) + 1) / BINS
+        sizes, ranges = 2 ** (edges - 0.5 / BINS), 2 ** edges[:, None]
+        rounded = torch.minimum(sizes**2, (ranges / codes) ** 2 / 12)
+        errors = torch.where(sizes < ranges, rounded, (sizes - ranges) ** 2) @ self._counts
+        return float(ranges[errors.argmin()])
 
 
 @contextlib.contextmanager
 def observing(network: LumaPixelCNN) -> Iterator[None]:
-    """Note the ranges of all that the network computes meanwhile: the largest that each block meets."""
-    hooks = []
+    """Note all that the network computes meanwhile, and set the ranges of its blocks by it."""
+    hooks, spreads = [], []
     for block in (*network.trunk, *network.chain):
         assert isinstance(block, ResidualBlock)
-        ranges = block.ranges
-        ranges.zero_()
-
-        def outer(_: nn.Module, inputs: tuple[Tensor, ...], ranges: Tensor = ranges) -> None:
-            for place, tensor in zip((0, 2), inputs, strict=False):
-                ranges[place] = max(ranges[place], tensor.abs().max())
-
-        def inner(_: nn.Module, inputs: tuple[Tensor, ...], ranges: Tensor = ranges) -> None:
-            ranges[1] = max(ranges[1], inputs[0].abs().max())
-
-        hooks += [block.register_forward_pre_hook(outer), block.second.register_forward_pre_hook(inner)]
+        outer, inner, known = each = Spread(), Spread(), Spread()
+        spreads.append((block, each))
+        for layer, spread in ((block.first, outer), (block.second, inner), (block.known, known)):
+            if layer is not None:
+                hooks.append(
+                    layer.register_forward_pre_hook(lambda _, inputs, to=spread: to.note(inputs[0]))
+                )
     try:
         yield
     finally:
         for hook in hooks:
             hook.remove()
+    for block, (outer, inner, known) in spreads:
+        found = outer.best_range(ZERO - 1), inner.best_range(255), known.best_range(ZERO - 1)
+        block.ranges.copy_(torch.tensor(found))

@@ -14,18 +14,17 @@ def conv3x3(inputs: int, outputs: int, gain: float = 1.0) -> nn.Conv2d:
     return conv
 
 
-def planes(head: nn.Module, features: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
-    """gain * head(features) + offset for a 1x1 convolution, (N, C, h, w) -> (N, C', h, w) float32.
+def planes(head: nn.Module, features: Tensor) -> Tensor:
+    """head(features) for a 1x1 convolution, (N, C, h, w) -> (N, C', h, w) float32.
 
-    gain, offset : Tensor, shape = (C',). As a matrix product, whose answer lies in planes: a convolution
-    would answer with channels last, and need a copy to be split up.
+    As a matrix product, whose answer lies in planes: a convolution would answer with channels last, and
+    need a copy to be split up.
     """
     assert isinstance(head, nn.Conv2d)
     assert head.bias is not None
     n, channels, height, width = features.shape
     pixels = features.permute(0, 2, 3, 1).reshape(-1, channels)
-    weight = head.weight.view(-1, channels) * gain[:, None]
-    answer = torch.addmm((head.bias * gain + offset)[:, None], weight, pixels.t())
+    answer = torch.addmm(head.bias[:, None], head.weight.view(-1, channels), pixels.t())
     return answer.view(-1, n, height, width).transpose(0, 1).float()
 
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from upscale.models.layers import bicubic_cells, conv3x3, planes, upsampling_kernel
-from upscale.models.mixture import LOG_SCALE_START, MEAN_UNIT, NUMBERS, Mixture
+from upscale.models.mixture import MEAN_UNIT, NUMBERS, Mixture
 from upscale.models.order import cell_order, raster_index
 
 KNOWN_GAIN = 10.0
@@ -38,7 +38,7 @@ class ResidualBlock(nn.Module):
     """x + conv(relu(conv(x) + known)), [N, C, H, W] -> the same."""
 
     ranges: Tensor
-    """The largest x, inner feature and known value that ``int8.observing`` met; 0 where it never was."""
+    """Of the codes for x, inner features and known values, by ``int8.observing``; 0 where it never was."""
 
     def __init__(self, config: LumaConfig, known: int = 0):
         super().__init__()
@@ -123,14 +123,7 @@ class LumaPixelCNN(nn.Module):
 
     def mixture(self, index: int, features: Tensor) -> Mixture:
         """The mixtures of the residuals of a step's pixels, from its features or some rows of them."""
-        head = self.to_mixture[index]
-        assert isinstance(head, nn.Conv2d)
-        each = head.out_channels // NUMBERS
-        gain, offset = (
-            head.weight.new_tensor(numbers).repeat_interleave(each)
-            for numbers in ((1.0, MEAN_UNIT, MEAN_UNIT, 1.0), (0.0, 0.0, 0.0, LOG_SCALE_START))
-        )
-        return Mixture.from_output(planes(head, features, gain, offset))
+        return Mixture.from_output(planes(self.to_mixture[index], features))
 
     def mixtures(self, features: Tensor, residuals: Tensor) -> Iterator[tuple[slice, Mixture]]:
         """What every step says, and which cells about, given the true residuals before it.

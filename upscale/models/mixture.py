@@ -51,7 +51,8 @@ class Mixture:
     def from_output(cls, output: Tensor) -> "Mixture":
         """Read a network's output [N, 4 * P, H, W], in the order number, pixel."""
         balance, centre, reach, log_scale = output.unflatten(1, (NUMBERS, -1)).unbind(1)
-        return cls(balance, centre, reach.abs(), log_scale.clamp(LOG_SCALE_FLOOR, LOG_SCALE_CEILING))
+        log_scale = (log_scale + LOG_SCALE_START).clamp(LOG_SCALE_FLOOR, LOG_SCALE_CEILING)
+        return cls(balance, MEAN_UNIT * centre, MEAN_UNIT * reach.abs(), log_scale)
 
     def mean(self) -> Tensor:
         """The mean of the mixture, [N, P, H, W]."""

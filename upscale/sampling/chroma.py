@@ -27,10 +27,10 @@ def resite(chroma: Tensor, shift: float) -> Tensor:
     """
     if shift == 0:
         return chroma
-    distance = (torch.arange(-2, 3, dtype=torch.float64) - shift).abs()
+    distance = (torch.arange(-2, 3, dtype=torch.float32, device=chroma.device) - shift).abs()
     near = ((1.5 * distance - 2.5) * distance) * distance + 1
     far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
-    taps = torch.where(distance < 1, near, torch.where(distance < 2, far, torch.zeros(())))
+    taps = torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0))
     kernel = taps.to(chroma).expand(chroma.shape[1], 1, 1, 5)
     return F.conv2d(F.pad(chroma, (2, 2, 0, 0), mode="replicate"), kernel, groups=chroma.shape[1])
 

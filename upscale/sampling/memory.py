@@ -19,7 +19,7 @@ BYTES_PER_OUTPUT_PIXEL = 64
 """Frames in flight, the noise, and what a light encoder holds; one that looks ahead wants 40 more."""
 
 LARGEST_WINDOW = 1_250_000
-"""Pixels of a tile's window on a CPU, to which larger ones bring nothing: a third of 4K, and its halo."""
+"""Pixels of a tile's window on a CPU, to which larger ones bring nothing: 1118 a side, halo included."""
 
 SMALLEST_TILE = 64
 

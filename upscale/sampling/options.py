@@ -22,4 +22,4 @@ class SampleOptions:
     batch: int = 1
     """Tiles that go through a network at once."""
     threads: int = 0
-    """Of the CPU, for the networks; 0 takes all cores."""
+    """Of the CPU, for all networks of the process; 0 leaves them as they are, which is a thread a core."""

@@ -86,18 +86,19 @@ class Tiles:
         changed = [
             place
             for place in places
-            if not (before and self._reuse) or not _same(windows(before, place), windows(planes, place))
+            if not before or not _same(windows(before, place), windows(planes, place))
         ]
-        self._inputs = planes
+        if self._reuse:
+            self._inputs = planes
         self.reused += len(places) - len(changed)
         if not changed:
             assert answer is not None
             return answer
         self._answer = None  # of no use if what follows fails
+        answer = answer.clone() if answer is not None and len(changed) < len(places) else None
         if len(places) == 1:
             answer = network(*planes)
         else:
-            answer = answer.clone() if answer is not None and len(changed) < len(places) else None
             for first in range(0, len(changed), self._batch):
                 group = changed[first : first + self._batch]
                 stacked = [
@@ -106,7 +107,8 @@ class Tiles:
                 ]
                 answer = self._put(network(*stacked), group, (height, width), answer)
         self.computed += len(changed)
-        self._answer = answer
+        if self._reuse:
+            self._answer = answer
         assert answer is not None
         return answer
 

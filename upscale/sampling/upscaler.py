@@ -12,7 +12,7 @@ from upscale.errors import UpscaleError, UsageError
 from upscale.models import weights
 from upscale.models.catalog import find_stage, stages_for
 from upscale.models.chroma import ChromaNet
-from upscale.models.int8 import calibrated, has_int8, is_fast, quantise
+from upscale.models.int8 import calibrated, has_int8, quantise
 from upscale.models.luma import LumaPixelCNN
 from upscale.models.mixture import log_odds
 from upscale.models.weights import Network
@@ -79,7 +79,7 @@ class Upscaler:
         luma, chroma = networks
         assert isinstance(luma, LumaPixelCNN)
         assert isinstance(chroma, ChromaNet)
-        # Left to us, a network that lost too much in integers, and so was not calibrated, stays float32.
+        # Left to us, a network that was not calibrated stays float32.
         if self.precision == "int8" and calibrated(luma):
             quantise(luma)
         elif self.options.precision == "int8":
@@ -102,7 +102,10 @@ class Upscaler:
 
     @torch.inference_mode()
     def begin(self, planes: Planes) -> Callable[[], Planes]:
-        """Set to work on a frame. What this answers gives, when called, the answer to it."""
+        """Set to work on a frame. What this answers gives, when called, the answer to it.
+
+        Not to be changed: the next frames may share parts of it.
+        """
         if self._before is not None and _same(self._before[0], planes):
             self.reused += 1
             return self._before[1]
@@ -235,11 +238,11 @@ def choose_precision(name: str, device: torch.device) -> str:
     Raises UsageError for int8 where it cannot be.
     """
     if name == "int8" and (device.type != "cpu" or not has_int8()):
-        raise UsageError("int8 is for CPUs, and a PyTorch with oneDNN; take float32 or float16")
+        raise UsageError("int8 is for CPUs with VNNI, and a PyTorch with oneDNN; take float32 or float16")
     if name != "auto":
         return name
     if device.type == "cpu":
-        return "int8" if has_int8() and is_fast() else "float32"
+        return "int8" if has_int8() else "float32"
     return "float16" if device.type == "cuda" else "float32"
 
 
