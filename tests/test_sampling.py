@@ -73,7 +73,7 @@ def test_split_and_put_together_is_the_whole(
         blurred = F.avg_pool2d(b, 2 * scale + 1, 1, scale)  # reaches one input pixel
         return torch.cat([enlarged, blurred], 1)
 
-    tiled = Tiles(scale, tile, 1, batch).run(network, [(low, 1), (high, scale)])
+    tiled = Tiles(scale, (tile, tile), 1, batch).run(network, [(low, 1), (high, scale)])
     torch.testing.assert_close(tiled, network(low, high))
 
 
@@ -279,7 +279,7 @@ def test_only_the_tiles_that_change_are_computed(place: tuple[int, int]) -> None
         return F.avg_pool2d(low, 3, 1, 1, divisor_override=1)
 
     low = torch.rand(1, 1, 40, 50)
-    tiles = Tiles(1, 10, 1, 4)
+    tiles = Tiles(1, (10, 10), 1, 4)
     tiles.run(network, [(low, 1)])
     assert tiles.computed == 20
     first = tiles.run(network, [(low.clone(), 1)])
@@ -302,7 +302,7 @@ def test_tiles_get_smaller_until_they_fit() -> None:
             raise torch.cuda.OutOfMemoryError
         return low
 
-    tiles = Tiles(1, 0, 2, 1)
+    tiles = Tiles(1, (0, 0), 2, 1)
     low = torch.rand(1, 1, 40, 50)
     while True:
         try:
@@ -319,19 +319,37 @@ def test_tiles_get_smaller_until_they_fit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "memory", "tile"),
-    [((270, 480), 2 << 30, 0), ((1080, 1920), 64 << 30, 0), ((1080, 1920), 1 << 30, 64)],
+    ("size", "memory", "largest", "tile"),
+    [
+        ((270, 480), 2 << 30, None, (270, 480)),
+        ((1080, 1920), 64 << 30, None, (1080, 1920)),
+        ((1080, 1920), 64 << 30, 950_000, (1080, 640)),
+        ((1080, 1920), 1 << 30, None, (64, 64)),
+        ((40, 5000), 64 << 30, 100_000, (40, 1667)),
+        ((10, 10), 1 << 20, None, (64, 64)),
+    ],
 )
-def test_the_tile_is_what_the_memory_holds(size: tuple[int, int], memory: int, tile: int) -> None:
-    assert choose_tile(size, 4, 24, memory) == tile
-    smaller = choose_tile((2160, 3840), 2, 24, memory)
-    assert smaller == 0 or 64 <= smaller <= 3840
+def test_the_tile_is_what_fits(
+    size: tuple[int, int], memory: int, largest: int | None, tile: tuple[int, int]
+) -> None:
+    assert choose_tile(size, 4, 24, memory, largest) == tile
 
 
-def test_a_window_is_no_larger_than_is_of_use() -> None:
-    assert choose_tile((1080, 1920), 2, 16, 64 << 30, 1_000_000) == 1000 - 32
-    assert choose_tile((270, 480), 4, 24, 64 << 30, 1_000_000) == 0
-    assert choose_tile((1080, 1920), 2, 16, 1 << 30, 1_000_000) < 1000 - 32
+@given(
+    height=st.integers(1, 3000),
+    width=st.integers(1, 3000),
+    memory=st.integers(1 << 30, 4 << 30),
+    halo=st.integers(0, 30),
+)
+def test_more_memory_never_means_more_to_compute(height: int, width: int, memory: int, halo: int) -> None:
+    def computed(memory: int) -> int:
+        tile = choose_tile((height, width), 2, halo, memory)
+        (high, rows), (wide, columns) = (
+            spans(length, side, halo) for length, side in zip((height, width), tile, strict=True)
+        )
+        return high * len(rows) * wide * len(columns)
+
+    assert computed(2 * memory) <= computed(memory)
 
 
 @pytest.mark.parametrize(("text", "amount"), [("2G", 2 << 30), ("800M", 800 << 20), ("1.5GiB", 3 << 29)])

@@ -109,7 +109,7 @@ class LumaPixelCNN(nn.Module):
         features = entered
         for block in self.trunk:
             features = block(features)
-        features = features + entered
+        features = features.add_(entered)
         base = bicubic_cells(low, self.base)
         return base + MEAN_UNIT * self.to_mean(features).float(), features
 

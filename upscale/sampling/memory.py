@@ -3,6 +3,7 @@
 import math
 import os
 import re
+from itertools import product
 
 from upscale.errors import UsageError
 
@@ -18,8 +19,8 @@ BYTES_PER_INPUT_PIXEL = 1000
 BYTES_PER_OUTPUT_PIXEL = 64
 """Frames in flight, the noise, and what a light encoder holds; one that looks ahead wants 40 more."""
 
-LARGEST_WINDOW = 1_250_000
-"""Pixels of a tile's window on a CPU, to which larger ones bring nothing: 1118 a side, halo included."""
+LARGEST_WINDOW = 950_000
+"""Pixels of a tile's window on a CPU, to which larger ones bring nothing: 720p, or a third of 1080p."""
 
 SMALLEST_TILE = 64
 
@@ -48,11 +49,12 @@ def available() -> int | None:
 
 def choose_tile(
     size: tuple[int, int], scale: int, halo: int, memory: int | None, largest: int | None = None
-) -> int:
-    """The side of the tiles, in input pixels, for frames of ``size`` (height, width); 0 is the whole frame.
+) -> tuple[int, int]:
+    """Height and width of the tiles, in input pixels, for frames of ``size`` (height, width).
 
     ``memory`` is the bytes that all of it may take; None looks how much there is. ``largest`` is the most
-    pixels of a tile's window, halo included, that is of any use.
+    pixels of a tile's window, halo included, that is of any use. Of the tiles that fit, those that have
+    the fewest pixels to compute, halos included.
     """
     height, width = size
     pixels = height * width if largest is None else largest
@@ -60,7 +62,16 @@ def choose_tile(
         memory = PROGRAM + int((free - PROGRAM) * SHARE)
     if memory is not None:
         left = memory - PROGRAM - height * width * scale**2 * BYTES_PER_OUTPUT_PIXEL
-        pixels = min(pixels, max(left, 0) // BYTES_PER_INPUT_PIXEL)
-    if height * width <= pixels:
-        return 0
-    return max(math.isqrt(pixels) - 2 * halo, SMALLEST_TILE)
+        pixels = min(pixels, left // BYTES_PER_INPUT_PIXEL)
+    best, least = (SMALLEST_TILE, SMALLEST_TILE), math.inf
+    for rows, columns in product(_counts(height), _counts(width)):
+        tile = math.ceil(height / rows), math.ceil(width / columns)
+        window = min(tile[0] + 2 * halo, height) * min(tile[1] + 2 * halo, width)
+        if window <= pixels and rows * columns * window < least:
+            best, least = tile, rows * columns * window
+    return best
+
+
+def _counts(length: int) -> range:
+    """Into how many tiles a length may be cut."""
+    return range(1, max(length // SMALLEST_TILE, 1) + 1)

@@ -48,14 +48,14 @@ class Tiles:
     A tile whose window is, bit for bit, what it was in the frame before keeps its answer.
     """
 
-    def __init__(self, scale: int, tile: int, halo: int, batch: int, reuse: bool = True):
-        """``tile`` is the side of a tile in input pixels, 0 the whole frame.
+    def __init__(self, scale: int, tile: tuple[int, int], halo: int, batch: int, reuse: bool = True):
+        """``tile`` is the height and the width of a tile in input pixels, at most; 0 is the whole frame's.
 
         Without ``reuse`` no tile is compared with the one before, which on a GPU means to wait for it.
         """
         self._reuse = reuse
         self._scale, self._tile, self._halo, self._batch = scale, tile, halo, batch
-        self._longest = 0
+        self._size = (0, 0)
         self._inputs: list[Tensor] = []
         self._answer: Tensor | None = None
         self.computed = self.reused = 0
@@ -68,9 +68,9 @@ class Tiles:
         first one is), ``scale`` for one at the output's.
         """
         height, width = inputs[0][0].shape[2:]
-        self._longest = max(height, width)
+        self._size = height, width
         (high, rows), (wide, columns) = (
-            spans(length, self._tile, self._halo) for length in (height, width)
+            spans(length, tile, self._halo) for length, tile in zip(self._size, self._tile, strict=True)
         )
         places = list(product(rows, columns))
 
@@ -114,10 +114,10 @@ class Tiles:
 
     def halve(self) -> bool:
         """Make the tiles half as large, for want of memory; False if they are too small already."""
-        side = self._tile or self._longest
-        if side < 2 * self._halo:
+        height, width = (tile or length for tile, length in zip(self._tile, self._size, strict=True))
+        if min(height, width) < 2 * self._halo:
             return False
-        self._inputs, self._tile = [], side // 2
+        self._inputs, self._tile = [], (height // 2, width // 2)
         return True
 
     def _put(

@@ -169,9 +169,9 @@ class Upscaler:
         if place not in self._tiled:
             halo = network.receptive_field
             height, width = inputs[0][0].shape[2:]
-            tile = self.options.tile
+            tile = self.options.tile, self.options.tile
             on_cpu = self.device.type == "cpu"
-            if tile == 0:
+            if self.options.tile == 0:
                 largest = LARGEST_WINDOW if on_cpu else None
                 tile = choose_tile((height, width), network.scale, halo, self._memory(), largest)
             # A CPU gains nothing from batches, and sums in another order: int8 would round otherwise.
