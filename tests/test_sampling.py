@@ -149,9 +149,9 @@ def upscaler(planes: tuple[np.ndarray, ...], scale: float = 4, **options: object
 
 @pytest.mark.parametrize("scale", [2, 4])
 def test_tiled_equals_whole(scale: int) -> None:
-    planes = planes_420(120, 132)
+    planes = planes_420(180, 202)
     whole = upscaler(planes, scale, tile=10_000)(planes)
-    for tile, batch in ((64, 1), (23, 3)):
+    for tile, batch in ((64, 1), (23, 3), (101, 2)):
         tiled = upscaler(planes, scale, tile=tile, batch=batch)(planes)
         for a, b in zip(whole, tiled, strict=True):
             np.testing.assert_allclose(a, b, atol=1e-4, rtol=0)

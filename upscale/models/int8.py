@@ -85,6 +85,23 @@ class Int8Block(nn.Module):
         return self._second.plain(self._first.rectified(codes, self._inner)).add_(x)
 
 
+class SteadyConv(nn.Module):
+    """A 3x3 convolution of floats by oneDNN, whatever the size of the picture.
+
+    For less than 20,480 numbers PyTorch takes another routine, which sums in another order: a tile's
+    features would differ from the frame's in the last bit, and here and there fall on another code.
+    """
+
+    def __init__(self, conv: nn.Conv2d):
+        super().__init__()
+        self._conv = conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ops.aten.mkldnn_convolution(
+            x, self._conv.weight, self._conv.bias, [1, 1], ONES, ONES, 1
+        )
+
+
 def _codes(features: Tensor, scale: float) -> Tensor:
     """Signed features as uint8 codes around ZERO, channels last; those beyond the range stop at its end."""
     features = features.contiguous(memory_format=torch.channels_last)
@@ -120,6 +137,8 @@ def calibrated(network: LumaPixelCNN) -> bool:
 
 def quantise(network: LumaPixelCNN) -> None:
     """Put integers in the place of a calibrated network's blocks."""
+    assert isinstance(network.enter, nn.Conv2d)
+    network.enter = SteadyConv(network.enter)
     for chain in (network.trunk, network.chain):
         for index, block in enumerate(chain):
             assert isinstance(block, ResidualBlock)

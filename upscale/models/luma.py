@@ -72,7 +72,7 @@ class LumaPixelCNN(nn.Module):
         super().__init__()
         self.config = config
         self.steps = cell_order(config.scale)
-        self.enter = nn.Conv2d(1, config.channels, 3, padding=1)
+        self.enter: nn.Module = nn.Conv2d(1, config.channels, 3, padding=1)
         self.trunk = nn.ModuleList(ResidualBlock(config) for _ in range(config.blocks))
         self.to_mean = nn.Conv2d(config.channels, config.scale**2, 3, padding=1)
         self.chain, self.to_mixture = nn.ModuleList(), nn.ModuleList()
