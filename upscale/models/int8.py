@@ -1,4 +1,4 @@
-"""Residual blocks in 8-bit integers, for CPUs with dot products of them (VNNI): four times the speed.
+"""Residual blocks in 8-bit integers, for CPUs with dot products of them (VNNI): up to four times as many.
 
 Quantised after training: weights symmetrically for each output channel, features for each tensor, by the
 ranges that ``observing`` saw. Between the blocks features stay float32, so that rounding does not add up.
