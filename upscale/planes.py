@@ -9,3 +9,15 @@ Planes = tuple[NDArray[np.float32], ...]
 Codes beyond nominal black and white ("footroom" and "headroom" of limited range) lie a little outside
 [0, 1] and survive the way to float and back.
 """
+
+WINDOW = ("centre", "merge", "median", "spread", "weight", "noise", "keep")
+"""Planes of luma [7, H, W] that a window of frames adds up to, in this order:
+
+centre   the frame itself
+merge    the frame and its aligned neighbours, weighted by how far each can be trusted
+median   of the aligned neighbours without the frame: what is in the frame alone, as dust is, is not in it
+spread   standard deviation of the aligned neighbours
+weight   sum of the weights, from 1/5 (the frame alone) to 1
+noise    standard deviation of the noise, the same everywhere
+keep     how much of grain and compression noise is to stay, from 0 to 1, the same everywhere
+"""

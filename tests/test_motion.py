@@ -1,0 +1,229 @@
+"""Flow, windows, shots, noise and flicker: on pictures whose motion is known."""
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from upscale.motion.deflicker import Flicker, deflickered
+from upscale.motion.flow import align, find_flow, matchable
+from upscale.motion.noise import noise_level
+from upscale.motion.shots import is_cut, thumbnail
+from upscale.motion.window import LONGEST_RUN, RADIUS, Noise, windowed
+from upscale.planes import WINDOW, Planes
+
+Plane = NDArray[np.float32]
+
+CENTRE, MERGE, MEDIAN, SPREAD, WEIGHT, NOISE = range(6)
+
+
+def texture(seed: int = 0, height: int = 160, width: int = 200) -> Plane:
+    """Something to match: blobs of several sizes, within [0.2, 0.8]."""
+    random = np.random.default_rng(seed)
+    layers = [cv2.GaussianBlur(random.standard_normal((height, width)), (0, 0), s) * s for s in (2, 5, 12)]
+    picture = sum(layers)
+    low, high = np.quantile(picture, (0.01, 0.99))
+    return (0.2 + 0.6 * np.clip((picture - low) / max(high - low, 1e-6), 0, 1)).astype(np.float32)
+
+
+def shifted(picture: Plane, x: float, y: float = 0.0) -> Plane:
+    move = np.array([[1, 0, x], [0, 1, y]], np.float32)
+    size = (picture.shape[1], picture.shape[0])
+    return cv2.warpAffine(picture, move, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+
+
+def grainy(picture: Plane, seed: int, sigma: float = 8 / 255) -> Plane:
+    noise = np.random.default_rng(seed).standard_normal(picture.shape).astype(np.float32)
+    return picture + sigma * noise
+
+
+def pan(frames: int, step: float = 1.5, sigma: float = 0.0, seed: int = 0) -> list[Planes]:
+    picture = texture(seed)
+    return [(grainy(shifted(picture, step * t), t, sigma)[None],) for t in range(frames)]
+
+
+def inside(plane: Plane) -> Plane:
+    return plane[20:-20, 20:-20]
+
+
+def error(plane: Plane, truth: Plane) -> float:
+    """Root of the mean squared difference, in 8-bit levels."""
+    return float(np.sqrt(np.mean(inside(plane - truth) ** 2)) * 255)
+
+
+def test_a_neighbour_comes_to_the_centres_place_and_exposure() -> None:
+    centre = texture()
+    neighbour = shifted(centre, 3.3, -2.2) * 0.9 + 0.05
+    flow = find_flow(matchable(centre), matchable(neighbour))
+    aligned = align(centre, neighbour, flow.forward, flow.backward)
+    assert error(aligned.luma, centre) < 2.5
+    assert inside(aligned.weight).mean() > 0.8
+    assert np.abs(np.median(inside(flow.forward)[..., 0]) - 3.3) < 0.1
+    assert np.abs(np.median(inside(flow.forward)[..., 1]) + 2.2) < 0.1
+
+
+def test_what_was_hidden_is_not_trusted() -> None:
+    """A disc covers a part of the neighbour: there, nothing of it may get into the merge."""
+    centre = texture()
+    neighbour = centre.copy()
+    cv2.circle(neighbour, (100, 80), 18, 0.85, -1)
+    hidden = neighbour != centre
+    planes = next(windowed([(centre[None],), (neighbour[None],)]))[0]
+    assert planes[WEIGHT][hidden].mean() < 0.25  # 0.2 is the frame alone
+    assert np.abs(planes[MERGE] - centre)[hidden].mean() * 255 < 2
+    assert inside(planes[WEIGHT])[:, :40].mean() > 0.35
+
+
+def test_the_merge_has_less_noise_and_no_blur() -> None:
+    truth = [planes[0][0] for planes in pan(7)]
+    noisy = pan(7, sigma=8 / 255)
+    merged = [planes[0] for planes in windowed(noisy)]
+    assert len(merged) == 7
+    alone = error(noisy[3][0][0], truth[3])
+    assert alone == pytest.approx(8, rel=0.05)
+    assert error(merged[3][MERGE], truth[3]) < 0.62 * alone
+    assert error(merged[0][MERGE], truth[0]) < 0.75 * alone  # two neighbours are enough to gain
+    np.testing.assert_array_equal(merged[3][CENTRE], noisy[3][0][0])
+
+
+def test_dust_is_in_the_centre_alone() -> None:
+    frames = pan(5)
+    dirty = frames[2][0].copy()
+    dirty[0, 70:76, 90:96] = 1.0
+    frames[2] = (dirty,)
+    planes = list(windowed(frames))[2][0]
+    speck = (slice(70, 76), slice(90, 96))
+    clean = list(windowed(pan(5)))[2][0]
+    assert np.abs(planes[MEDIAN] - clean[CENTRE])[speck].max() < 0.15
+    assert (planes[CENTRE] - planes[MEDIAN])[speck].mean() > 0.15
+
+
+def test_a_window_does_not_cross_a_cut() -> None:
+    one, other = pan(4), pan(4, seed=5)
+    together = [planes[0] for planes in windowed([*one, *other])]
+    apart = [planes[0] for clip in (one, other) for planes in windowed(clip)]
+    for a, b in zip(together, apart, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_picture_alone_is_its_own_window() -> None:
+    ((luma, chroma),) = windowed([(texture()[None], np.full((2, 80, 100), 0.5, np.float32))])
+    assert len(luma) == len(WINDOW) - 1
+    for plane in (MERGE, MEDIAN):
+        np.testing.assert_array_equal(luma[plane], luma[CENTRE])
+    assert not luma[SPREAD].any()
+    assert luma[WEIGHT] == pytest.approx(0.2)
+    assert (chroma == 0.5).all()
+
+
+@pytest.mark.parametrize("size", [(8, 200), (16, 16), (17, 33), (1, 1)])
+def test_small_pictures_have_windows_too(size: tuple[int, int]) -> None:
+    frames = [(texture(seed, *size)[None],) for seed in (0, 0, 1)]
+    answers = list(windowed(frames))
+    assert [planes[0].shape for planes in answers] == [(6, *size)] * 3
+    assert all(np.isfinite(planes[0]).all() for planes in answers)
+
+
+def test_the_answer_does_not_depend_on_threads() -> None:
+    frames = pan(6, sigma=5 / 255)
+    threads = cv2.getNumThreads()
+    answers = []
+    for number in (1, 2):
+        cv2.setNumThreads(number)
+        answers.append(list(windowed(frames)))
+    cv2.setNumThreads(threads)
+    for one, two in zip(*answers, strict=True):
+        np.testing.assert_array_equal(one[0], two[0])
+
+
+def test_a_piece_that_reads_beyond_its_ends_is_the_film() -> None:
+    frames = pan(12, sigma=5 / 255)
+    whole = list(windowed(frames))
+    piece = list(windowed(frames[4 - RADIUS : 8 + RADIUS]))[RADIUS : RADIUS + 4]
+    for one, other in zip(whole[4:8], piece, strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+
+
+def test_repeated_frames_count_once_and_cost_nothing() -> None:
+    frames = pan(4, sigma=5 / 255)
+    doubled = [frame for frame in frames for _ in range(2)]
+    answers = list(windowed(doubled))
+    for number, planes in enumerate(windowed(frames)):
+        assert answers[2 * number] is answers[2 * number + 1]
+        np.testing.assert_array_equal(answers[2 * number][0], planes[0])
+    still = list(windowed([frames[0]] * (3 * LONGEST_RUN)))
+    assert len(still) == 3 * LONGEST_RUN
+
+
+def test_no_more_frames_are_read_ahead_than_the_window_holds() -> None:
+    read = 0
+
+    def frames() -> Iterator[Planes]:
+        nonlocal read
+        for planes in pan(12):
+            read += 1
+            yield planes
+
+    for number, _ in enumerate(windowed(frames())):
+        assert read <= min(number + RADIUS + 2, 12)
+
+
+def test_chroma_follows_the_same_motion() -> None:
+    colour = texture(3)
+    frames = []
+    for t in range(5):
+        luma = shifted(texture(), 2 * t)[None]
+        chroma = cv2.resize(shifted(colour, 2 * t), (100, 80), interpolation=cv2.INTER_AREA)
+        noisy = np.stack([grainy(chroma, 10 * t + k, 6 / 255) for k in range(2)])
+        frames.append((luma, noisy.astype(np.float32)))
+    truth = cv2.resize(shifted(colour, 4), (100, 80), interpolation=cv2.INTER_AREA)
+    merged = list(windowed(frames))[2][1]
+    assert error(merged[0], truth) < 0.65 * error(frames[2][1][0], truth)
+
+
+@pytest.mark.parametrize("sigma", [0.0, 2.0, 5.0, 10.0])
+def test_noise_is_measured_beside_detail(sigma: float) -> None:
+    measured = noise_level(grainy(texture(height=320, width=400), 1, sigma / 255)) * 255
+    assert measured == pytest.approx(sigma, abs=0.4 + 0.12 * sigma)
+
+
+def test_noise_is_told_for_every_shot() -> None:
+    noise = Noise()
+    list(windowed([*pan(4, sigma=2 / 255), *pan(4, sigma=8 / 255, seed=5)], noise))
+    assert noise.luma == pytest.approx([2, 8], rel=0.25)
+    assert noise.chroma == [0, 0]
+
+
+def test_cuts_are_not_flicker_motion_or_fades() -> None:
+    first, other = texture(), texture(9)
+    assert is_cut(thumbnail(first), thumbnail(other))
+    for same in (first * 0.7, shifted(first, 10, 6), 0.2 + 0.3 * first, grainy(first, 1, 0.06)):
+        assert not is_cut(thumbnail(first), thumbnail(same.astype(np.float32)))
+    black = np.zeros_like(first)
+    assert is_cut(thumbnail(first), thumbnail(black))
+    assert not is_cut(thumbnail(black), thumbnail(black))
+
+
+def test_flicker_is_evened_out_within_the_shot() -> None:
+    random = np.random.default_rng(0)
+    dark, light = texture() * 0.5, texture(5)
+    gains = 1 + random.normal(0, 0.04, 40)
+    frames = [
+        ((shot * np.float32(gain))[None],)
+        for shot, gain in zip([dark] * 20 + [light] * 20, gains, strict=True)
+    ]
+    flicker = Flicker()
+    answers = [planes[0].mean() for planes in deflickered(frames, flicker)]
+    for shot, part in ((dark, answers[:20]), (light, answers[20:])):
+        assert np.std(part) / np.mean(part) < 0.5 * 0.04
+        assert np.mean(part) == pytest.approx(shot.mean(), rel=0.03)  # no halo across the cut
+    assert flicker.after < 0.3 * flicker.before
+    assert flicker.frames == 38
+
+
+def test_a_steady_film_stays_as_it_is() -> None:
+    frames = [(texture()[None],)] * 5
+    for planes in deflickered(frames):
+        np.testing.assert_allclose(planes[0], frames[0][0], rtol=1e-6)
