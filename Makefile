@@ -28,18 +28,18 @@ LUMA_X2 = --scale 2 --blocks 4 --crop 64
 REFINED = --steps 24000 --learning-rate 1e-3 --seed 7
 weights: $(VENV)/installed
 	mkdir -p training
-	$(TRAIN) luma $(PHOTOS)/train training/luma-x4.safetensors $(LUMA_X4) --steps 26000
-	$(TRAIN) luma $(PHOTOS)/train weights/luma-x4.safetensors $(LUMA_X4) $(REFINED) \
-		--initial training/luma-x4.safetensors --checkpoint training/refined-x4.checkpoint
-	$(BIN)/upscale-lab calibrate weights/luma-x4.safetensors $(PHOTOS)/train
-	$(TRAIN) luma $(PHOTOS)/train training/luma-x2.safetensors $(LUMA_X2) --steps 36000
-	$(TRAIN) luma $(PHOTOS)/train weights/luma-x2.safetensors $(LUMA_X2) $(REFINED) \
-		--initial training/luma-x2.safetensors --checkpoint training/refined-x2.checkpoint
-	$(BIN)/upscale-lab calibrate weights/luma-x2.safetensors $(PHOTOS)/train
-	$(TRAIN) chroma $(PHOTOS)/train weights/chroma-x4.safetensors --scale 4 --crop 128 --channels 24 \
-		--steps 4000 --checkpoint training/chroma-x4.checkpoint
-	$(TRAIN) chroma $(PHOTOS)/train weights/chroma-x2.safetensors --scale 2 --crop 64 --channels 24 \
-		--steps 4000 --checkpoint training/chroma-x2.checkpoint
+	$(TRAIN) luma $(PHOTOS)/train training/clean-x4-luma.safetensors $(LUMA_X4) --steps 26000
+	$(TRAIN) luma $(PHOTOS)/train weights/clean-x4-luma.safetensors $(LUMA_X4) $(REFINED) \
+		--initial training/clean-x4-luma.safetensors --checkpoint training/refined-x4.checkpoint
+	$(BIN)/upscale-lab calibrate weights/clean-x4-luma.safetensors $(PHOTOS)/train
+	$(TRAIN) luma $(PHOTOS)/train training/clean-x2-luma.safetensors $(LUMA_X2) --steps 36000
+	$(TRAIN) luma $(PHOTOS)/train weights/clean-x2-luma.safetensors $(LUMA_X2) $(REFINED) \
+		--initial training/clean-x2-luma.safetensors --checkpoint training/refined-x2.checkpoint
+	$(BIN)/upscale-lab calibrate weights/clean-x2-luma.safetensors $(PHOTOS)/train
+	$(TRAIN) chroma $(PHOTOS)/train weights/clean-x4-chroma.safetensors --scale 4 --crop 128 --channels 24 \
+		--steps 4000 --checkpoint training/clean-x4-chroma.checkpoint
+	$(TRAIN) chroma $(PHOTOS)/train weights/clean-x2-chroma.safetensors --scale 2 --crop 64 --channels 24 \
+		--steps 4000 --checkpoint training/clean-x2-chroma.checkpoint
 
 # The tables of the model cards.
 evaluate: $(VENV)/perceptual

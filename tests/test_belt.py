@@ -94,13 +94,13 @@ def test_whoever_waits_outside_is_let_go() -> None:
 class Ahead:
     """A model as on a GPU: the answer to a frame is waited for when the next one was begun."""
 
-    ahead, reused, reused_tiles, notes = 1, 0, 0, ()
+    ahead, window, reused, reused_tiles, notes = 1, 0, 0, 0, ()
 
     def __init__(self) -> None:
         self.events: list[tuple[str, int]] = []
         self.begun = 0
 
-    def begin(self, planes: Planes) -> Callable[[], Planes]:
+    def begin(self, planes: Planes, time: int = 0) -> Callable[[], Planes]:
         number, self.begun = self.begun, self.begun + 1
         self.events.append(("begin", number))
         larger = tuple(plane.repeat(2, 1).repeat(2, 2) for plane in planes)
@@ -116,7 +116,7 @@ def test_a_frame_is_begun_before_the_one_before_is_waited_for(
     make_clip: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = Ahead()
-    monkeypatch.setattr(pipeline, "_model", lambda *arguments: model)
+    monkeypatch.setattr(pipeline, "_enlarger", lambda *arguments: model)
     job = pipeline.Job(make_clip(frames=5, sound="aac"), tmp_path / "out.mkv", scale=2)
     with pipeline.prepared(job) as plan:
         assert pipeline.run(plan).frames == 5

@@ -122,7 +122,14 @@ def test_a_dry_run_writes_nothing(make_clip: MakeClip, upscale: Run, tmp_path: P
 def test_models_are_listed(upscale: Run) -> None:
     result = upscale("--list-models")
     assert result.exit_code == 0
-    for name in ("pixelcnn (default)", "mean", "luma-x2", "luma-x4", "chroma-x2", "chroma-x4"):
+    for name in (
+        "clean (default)",
+        "mean",
+        "clean-x2-luma",
+        "clean-x4-luma",
+        "clean-x2-chroma",
+        "clean-x4-chroma",
+    ):
         assert name in result.stdout
 
 

@@ -242,7 +242,7 @@ def test_bad_weights_are_a_clear_error(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scale", [2, 4])
 def test_shipped_weights_load_and_say_what_they_are(scale: int) -> None:
-    stage = find_stage(scale)
+    stage = find_stage("clean", scale)
     for described in (stage.luma, stage.chroma):
         network = weights.load(described.path)
         assert (network.scale, network.frames) == (scale, 1)

@@ -15,8 +15,8 @@ import click
 
 from upscale.errors import ConsumerGoneError, UpscaleError, UsageError
 from upscale.media.pipe import STANDARD
-from upscale.models.catalog import DEFAULT_MODEL, MODELS
-from upscale.sampling.options import PRECISIONS, SampleOptions
+from upscale.models.catalog import FOR_PICTURES, FOR_VIDEO, MODELS
+from upscale.sampling.options import GRAIN, PRECISIONS, SampleOptions
 
 if TYPE_CHECKING:
     from upscale.pipeline import Job, Summary
@@ -41,6 +41,23 @@ class Time(click.ParamType):
         if seconds < 0 or str(value).count(":") > 2:
             self.fail(f"{value!r} is not a time; write seconds, or hours:minutes:seconds", param, ctx)
         return seconds
+
+
+class Share(click.ParamType):
+    """A number from 0 to 1, or ``auto``, which is None."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
+        if value == "auto" or value is None:
+            return None
+        try:
+            share = float(value)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1:
+            self.fail(f"{value!r} is neither auto nor a number from 0 to 1", param, ctx)
+        return share
 
 
 def reporting_errors(command: Callable[..., None]) -> Callable[..., None]:
@@ -75,8 +92,10 @@ def _list_models(ctx: click.Context, param: click.Parameter, asked: bool) -> Non
 def _print_models() -> None:
     from upscale.models import weights
 
-    for name, description in MODELS.items():
-        click.echo(f"{name}{' (default)' if name == DEFAULT_MODEL else ''}: {description}")
+    defaults = {FOR_PICTURES: " (default for pictures)"}
+    defaults[FOR_VIDEO] = " (default for video)" if FOR_VIDEO != FOR_PICTURES else " (default)"
+    for name, model in MODELS.items():
+        click.echo(f"{name}{defaults.get(name, '')}: {model.what}")
     for path in weights.shipped():
         described = weights.describe(path)
         size = f"{path.stat().st_size / 1000:.0f} kB"
@@ -90,14 +109,23 @@ def _print_models() -> None:
     "-s", "--scale", type=float, default=4.0, show_default=True, help="How many times as large, up to 8."
 )
 @click.option("--height", type=click.IntRange(2), help="Output height in pixels, instead of a scale.")
-@click.option("-m", "--model", default=DEFAULT_MODEL, show_default=True, help="See --list-models.")
+@click.option("-m", "--model", help="What suits the input by default; see --list-models.")
 @click.option(
     "-t",
     "--temperature",
     type=click.FloatRange(0, 1),
-    default=0.5,
+    help="0 is most faithful, 1 a full sample: sharper, noisier. The model's own by default.",
+)
+@click.option(
+    "--denoise", type=Share(), default="auto", help="How much grain and noise goes: 0 to 1, or auto."
+)
+@click.option("--deflicker", is_flag=True, help="Even out brightness that pumps from frame to frame.")
+@click.option(
+    "--grain",
+    type=click.Choice(GRAIN),
+    default="still",
     show_default=True,
-    help="0 is most faithful, 1 a full sample: sharper, noisier.",
+    help="moving: what is sampled has other noise in every frame, as film has.",
 )
 @click.option(
     "--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, help="Which sample."
@@ -249,6 +277,22 @@ def _job(source: Path, target: Path, overwrite: bool, **options: Any) -> "Job":
     )
 
 
+def _restored(summary: "Summary") -> str:
+    """What was found and evened out, for the line at the end."""
+    said = ""
+    if summary.noise.luma:
+        shots = len(summary.noise.luma)
+        levels = []
+        for name, each in (("luma", summary.noise.luma), ("chroma", summary.noise.chroma)):
+            span = f"{min(each):.1f}" + (f" to {max(each):.1f}" if shots > 1 else "")
+            levels.append(f"{span} in {name}")
+        said += f"; noise {' and '.join(levels)} (8-bit levels, {shots} shot{'s' * (shots > 1)})"
+    if summary.flicker is not None:
+        before, after = (f"{change:.1%}" for change in (summary.flicker.before, summary.flicker.after))
+        said += f"; flicker {before} of the brightness, now {after}"
+    return said
+
+
 def _report(summary: "Summary", as_json: bool, quiet: bool, done: bool) -> None:
     for warning in summary.warnings:
         click.echo(f"upscale: {warning}", err=True)
@@ -262,6 +306,7 @@ def _report(summary: "Summary", as_json: bool, quiet: bool, done: bool) -> None:
         if done:
             rate = summary.frames / summary.seconds if summary.seconds else 0
             what += f", {summary.frames} frames in {summary.seconds:.1f} s ({rate:.2f} fps)"
+            what += _restored(summary)
         else:
             job = summary.job
             frames = summary.expected or "an unknown number of"

@@ -1,9 +1,10 @@
-"""One film from end to end: read, sample, write, a frame at a time.
+"""One film from end to end: read, align, sample, write, a frame at a time.
 
-    Source.frames -> Frame -> planes -> Upscaler -> larger planes -> picture (same pts) -> Writer
-    '-- a thread --'         '--------- the main thread ---------'             '-- a thread --'
+    Source.frames -> deflickered -> windowed -> Upscaler -> larger planes -> picture (same pts) -> Writer
+    '------------- a thread ---------------'   '--------- the main thread ---------'    '-- a thread --'
 
-Memory does not grow with the length of the film: no more than two frames wait between the stages.
+Memory does not grow with the length of the film: the window holds a few frames, and no more than two wait
+between the stages.
 """
 
 import contextlib
@@ -29,16 +30,18 @@ from upscale.media.picture import is_sequence
 from upscale.media.pipe import STANDARD
 from upscale.media.source import Frame, ReadOptions, Source
 from upscale.media.writer import Writer
-from upscale.models.catalog import check_model, stages_for
+from upscale.models.catalog import find_model, stages_for
+from upscale.motion.deflicker import Flicker, deflickered
+from upscale.motion.window import Noise, windowed
 from upscale.planes import Planes
 from upscale.sampling.options import SampleOptions
 from upscale.sampling.process import leave_cores_to_encoders
 
 LARGEST_SCALE = 8
 
-STAGES = ("load", "decode", "model", "pack", "encode")
-"""What time goes into: loading the networks; then, beside each other, decoding, the model with the packing
-of its floats into pixels, and encoding."""
+STAGES = ("load", "decode", "align", "model", "pack", "encode")
+"""What time goes into: loading the networks; then, beside each other, decoding with aligning, the model
+with the packing of its floats into pixels, and encoding."""
 
 Result = TypeVar("Result")
 
@@ -58,6 +61,8 @@ class Job:
     overwrite: bool = False
     format: str | None = None
     """FFmpeg's name of the container; None for the one that the target's name means."""
+    deflicker: bool = False
+    """Even out brightness that pumps."""
     strict: bool = False
     """Whether to stop rather than leave out, convert or lose anything."""
     read: ReadOptions = field(default_factory=ReadOptions)
@@ -65,7 +70,7 @@ class Job:
     encode: EncodeOptions = field(default_factory=EncodeOptions)
 
 
-class Model(Protocol):
+class Enlarger(Protocol):
     """What makes planes larger."""
 
     @property
@@ -84,8 +89,12 @@ class Model(Protocol):
     def notes(self) -> Collection[str]:
         """What a user should know of how it went."""
 
-    def begin(self, planes: Planes) -> Callable[[], Planes]:
-        """Set to work on a frame; a call of the answer waits for the larger one."""
+    @property
+    def window(self) -> int:
+        """Frames on each side that it wants to know of: see ``motion.window.windowed``; 0 for none."""
+
+    def begin(self, planes: Planes, time: int = 0) -> Callable[[], Planes]:
+        """Set to work on a frame at ``time``, in ticks; a call of the answer waits for the larger one."""
 
 
 @dataclass(slots=True)
@@ -101,6 +110,20 @@ class Stages:
             return work()
         finally:
             self.busy[stage] += time.monotonic() - began
+
+    def timed_each(
+        self, stage: str, items: Iterator[Result], within: str | None = None
+    ) -> Iterator[Result]:
+        """The items, and the time that each takes to come; without what ``within`` took meanwhile."""
+        nothing = object()
+        while True:
+            inner = self.busy[within] if within else 0.0
+            item = self.timed(stage, lambda: next(items, nothing))
+            if within:
+                self.busy[stage] -= self.busy[within] - inner
+            if item is nothing:
+                return
+            yield item  # type: ignore[misc]
 
 
 @dataclass(slots=True)
@@ -122,6 +145,10 @@ class Summary:
     """Frames that were, bit for bit, the one before, and cost nothing."""
     reused_tiles: int = 0
     """Tiles of other frames for which that is true; counted for luma and for chroma."""
+    noise: Noise = field(default_factory=Noise)
+    """Of every shot, where a model looked for it."""
+    flicker: Flicker | None = None
+    """What ``--deflicker`` met."""
     seconds: float = 0.0
     stages: Stages = field(default_factory=Stages)
     warnings: list[str] = field(default_factory=list)
@@ -136,6 +163,11 @@ class Summary:
             "model": self.job.sample.model,
             "temperature": self.job.sample.temperature,
             "seed": self.job.sample.seed,
+            "noise_levels": {
+                "luma": [round(level, 2) for level in self.noise.luma],
+                "chroma": [round(level, 2) for level in self.noise.chroma],
+            },
+            "flicker": self.flicker and {"before": self.flicker.before, "after": self.flicker.after},
             "expected_frames": self.expected,
             "frames": self.frames,
             "lost_frames": self.lost,
@@ -165,7 +197,7 @@ def prepared(job: Job) -> Iterator[Plan]:
 
     Raises UpscaleError or UsageError.
     """
-    check_model(job.sample.model)
+    find_model(job.sample.model)
     try:
         if job.source != STANDARD and not job.source.exists() and not is_sequence(job.source):
             raise UpscaleError(f"{job.source}: no such file")
@@ -177,6 +209,7 @@ def prepared(job: Job) -> Iterator[Plan]:
     check_encoder(job.encode, codec)
     with Source(job.source, job.read) as source:
         info = source.info
+        job = replace(job, sample=_settled(job.sample, info.is_picture))
         encoder = settle(info, job.encode, codec, target.container)
         size = output_size(info, job, encoder.step)
         encoder.check(size)
@@ -210,14 +243,14 @@ def _check_overwriting(job: Job) -> None:
 def output_size(info: VideoInfo, job: Job, step: tuple[int, int]) -> tuple[int, int]:
     """Width and height of the output, multiples of ``step``: even where chroma is subsampled, say.
 
-    Raises UsageError where that is not larger than the source, or more than 8 times as large.
-    """
+    Raises UsageError where that is smaller than the source, more than 8 times as large, or no larger
+    although it was to be."""
     scale, height = job.scale, job.height
     wanted = height / info.height if height is not None else scale
-    if not 1 < wanted <= LARGEST_SCALE:  # false for a NaN too
+    if not 1 <= wanted <= LARGEST_SCALE:  # false for a NaN too
         given = f"a height of {height}" if height is not None else f"a scale of {scale:g}"
         raise UsageError(
-            f"{given} is out of range for {info.width}x{info.height}: enlarge up to {LARGEST_SCALE} times"
+            f"{given} is out of range for {info.width}x{info.height}: take 1 to {LARGEST_SCALE} times"
         )
     factor = Fraction(scale)
     if height is not None:  # the width follows the height that it can be
@@ -227,7 +260,7 @@ def output_size(info: VideoInfo, job: Job, step: tuple[int, int]) -> tuple[int, 
         return max(round(length * factor / multiple), 1) * multiple
 
     size = scaled(info.width, step[0]), scaled(info.height, step[1])
-    if size[0] <= info.width or size[1] <= info.height:
+    if wanted > 1 and (size[0] <= info.width or size[1] <= info.height):
         raise UsageError(f"that leaves {info.width}x{info.height} as it is; enlarge it more")
     return size
 
@@ -255,11 +288,17 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
         _forbid(writer.notes, job)
         # After the writer: an encoder or a container that refuses says so before a model loads.
         stages = summary.stages
-        model = stages.timed("load", lambda: _model(job, info, size))
+        model = stages.timed("load", lambda: _enlarger(job, info, size))
+
+        noise, flicker = Noise(), Flicker()
 
         def read(put: Callable[[Frame | Packet], None]) -> None:
-            frames = source.frames(job.start, job.duration, put)
-            while (frame := stages.timed("decode", lambda: next(frames, None))) is not None:
+            frames = stages.timed_each("decode", source.frames(job.start, job.duration, put))
+            if job.deflicker:
+                frames = _through(frames, lambda pictures: deflickered(pictures, flicker))
+            if model.window:
+                frames = _through(frames, lambda pictures: windowed(pictures, noise, model.window))
+            for frame in stages.timed_each("align", frames, within="decode"):
                 put(frame)
 
         def enlarge(items: Iterator[Frame | Packet]) -> Iterator[VideoFrame | Packet]:
@@ -274,7 +313,8 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
                 if isinstance(item, Packet):
                     yield item
                     continue
-                begun.append((item, stages.timed("model", functools.partial(model.begin, item.planes))))
+                begin = functools.partial(model.begin, item.planes, item.pts)
+                begun.append((item, stages.timed("model", begin)))
                 if len(begun) > model.ahead:
                     yield next_picture()
             while begun:
@@ -311,21 +351,43 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
     summary.lost = source.losses.frames
     summary.damaged = bool(damage)
     summary.warnings += [*writer.notes, *source.notes, *damage]
+    summary.noise = noise
+    summary.flicker = flicker if flicker.frames else None
     return summary
 
 
-def _model(job: Job, info: VideoInfo, size: tuple[int, int]) -> Model:
+def _through(
+    frames: Iterator[Frame], stage: Callable[[Iterator[Planes]], Iterator[Planes]]
+) -> Iterator[Frame]:
+    """Frames with their planes taken through a stage that gives one answer for each, in order."""
+    waiting: deque[Frame] = deque()
+
+    def pictures() -> Iterator[Planes]:
+        for frame in frames:
+            # Not the planes: many frames may wait for the end of a run of equal ones.
+            waiting.append(replace(frame, planes=()))
+            yield frame.planes
+
+    for planes in stage(pictures()):
+        yield replace(waiting.popleft(), planes=planes)
+
+
+def _enlarger(job: Job, info: VideoInfo, size: tuple[int, int]) -> Enlarger:
     """What makes the planes of a frame larger."""
-    target = (size[1], size[0])
-    if job.sample.model == "nearest":
-        from upscale.sampling.nearest import Nearest
-
-        return Nearest(target, info.pixels.subsampling)
     leave_cores_to_encoders()
-    from upscale.sampling.upscaler import Upscaler
+    source, target = (info.height, info.width), (size[1], size[0])
+    opened: Enlarger = find_model(job.sample.model).open(
+        source, target, info.pixels.subsampling, info.chroma_left, job.sample
+    )
+    return opened
 
-    source = (info.height, info.width)
-    return Upscaler(source, target, info.pixels.subsampling, info.chroma_left, job.sample)
+
+def _settled(sample: SampleOptions, picture: bool) -> SampleOptions:
+    """With a model and a temperature where none was asked for."""
+    model = find_model(sample.model, picture)
+    if sample.denoise is not None and not model.denoises:
+        raise UsageError(f"--denoise is for a model that does; {model.name} leaves noise as it is")
+    return replace(sample, model=model.name, temperature=model.chosen_temperature(sample.temperature))
 
 
 def _forbid(notes: list[str], job: Job) -> None:

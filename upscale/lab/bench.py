@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from upscale.models import weights
-from upscale.models.catalog import find_stage
+from upscale.models.catalog import find_model, find_stage
 from upscale.planes import Planes
 from upscale.sampling.options import SampleOptions
 from upscale.sampling.upscaler import Upscaler
@@ -117,7 +117,7 @@ def markdown(result: Bench) -> str:
 
 
 def _ours(result: Bench, row: Row) -> float:
-    default = f"upscale, temperature {SampleOptions().temperature:g}"
+    default = next(iter(result.rows)).name  # the first contender
     return next(
         other.seconds
         for other in result.rows
@@ -129,11 +129,11 @@ def _contenders(
     size: tuple[int, int], scale: int
 ) -> Iterator[tuple[str, Callable[[], object], int | None]]:
     """Name, what to time, and multiply-accumulates per input pixel."""
-    stage = find_stage(scale)
+    entry = find_model(None)
+    stage = find_stage(entry.family(0), scale)
     luma = weights.describe(stage.luma.path).multiplications
     cost = luma + weights.describe(stage.chroma.path).multiplications // 4  # chroma is 4:2:0
-    default = SampleOptions()
-    warm = default.temperature
+    warm = entry.chosen_temperature(None)
     for temperature, precision in ((warm, "auto"), (0.0, "auto"), (warm, "float32")):
         options = SampleOptions(temperature=temperature, precision=precision)
         target = (size[0] * scale, size[1] * scale)

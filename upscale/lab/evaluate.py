@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -96,11 +96,9 @@ def _answers(
     bicubic = F.interpolate(low[None], size=size, mode="bicubic", align_corners=False)[0]
     yield "bicubic", bicubic.numpy()
     yield "Lanczos", np.stack([lanczos(plane, (size[0], size[1])) for plane in low.numpy()])
-    variants = {"mean": ("mean", 0.0)} | {f"temperature {t:g}": ("pixelcnn", t) for t in temperatures}
+    variants = {"mean": ("mean", 0.0)} | {f"temperature {t:g}": ("clean", t) for t in temperatures}
     for name, (model, temperature) in variants.items():
-        chosen = SampleOptions(
-            model, temperature, sample.seed, sample.device, sample.precision, sample.tile
-        )
+        chosen = replace(sample, model=model, temperature=temperature)
         upscaler = Upscaler.for_pictures(low.shape[1:], scale, chosen)
         yield name, np.concatenate(upscaler((low[:1].numpy(), low[1:].numpy())))
 

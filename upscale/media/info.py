@@ -1,5 +1,6 @@
 """What there is to know about a video, read once."""
 
+import re
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
@@ -61,6 +62,12 @@ class VideoInfo:
     """Whether subsampled chroma sits on every other luma column (MPEG-2 and after), or between (JPEG)."""
 
     @property
+    def is_picture(self) -> bool:
+        """Whether it is a single still, and no film."""
+        still = self.container.endswith("_pipe") or self.container == "image2"
+        return still and not NUMBERED.search(self.path.name)
+
+    @property
     def expected_frames(self) -> int | None:
         """How many frames to expect, for a progress bar."""
         if self.declared_frames:
@@ -69,6 +76,9 @@ class VideoInfo:
             return None
         return round(self.duration * self.average_rate)
 
+
+NUMBERED = re.compile(r"%0?(\d*)d")
+"""The frame's number in the name of a sequence of pictures: frame%05d.png."""
 
 CENTRED_CHROMA = {"mjpeg", "mpeg1video", "theora", "h261", "h263", "flv1"}
 """Codecs whose 4:2:0 chroma lies in the middle of four luma pixels. FFmpeg's demuxers do not say more."""

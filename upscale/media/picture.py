@@ -9,11 +9,8 @@ from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 from upscale.errors import UpscaleError
-from upscale.media.info import location
+from upscale.media.info import NUMBERED, location
 from upscale.media.pixels import to_planes
-
-NUMBERED = re.compile(r"%0?(\d*)d")
-"""The frame's number in the name of a sequence: frame%05d.png."""
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 

@@ -1,22 +1,103 @@
-"""Which models there are by name, and the weights behind them."""
+"""Which models there are by name, and the weights behind them. Knows no torch."""
 
+import importlib
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from upscale.errors import UpscaleError, UsageError
 
 if TYPE_CHECKING:
     from upscale.models.weights import WeightsFile
 
-MODELS = {
-    "pixelcnn": "multiscale PixelCNN on luma, chroma guided by it; the temperature is yours",
-    "mean": "its mean head alone: a ConvNet that answers with the average (ignores the temperature)",
-    "nearest": "no network: every pixel repeated; shows quickly what container, codec and tags will be",
-}
-"""Name -> what it is. The first two live in the same files of weights."""
 
-DEFAULT_MODEL = "pixelcnn"
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One entry: what a model is for, whose weights it has, and what runs it.
+
+    The rest its network declares: scale, planes and frames that it reads, receptive field. To add a model
+    is to add an entry here; nothing else asks which one it is."""
+
+    name: str
+    what: str
+    """For whom it is, in a line."""
+    runs: str
+    """``module:class`` of what makes planes larger with it: see ``pipeline.Enlarger``."""
+    weights: tuple[str, ...] = ()
+    """Families of weights: of the first stage, and of those after it; without a second one all have the
+    first."""
+    sampler: str = ""
+    """``module:function`` that draws a picture from its luma network, for what runs networks."""
+    temperature: float | None = None
+    """The default; None where there is nothing to dial."""
+    denoises: bool = False
+    """Whether it takes ``--denoise``."""
+
+    def open(self, *arguments: Any) -> Any:
+        """A new instance of what runs it."""
+        return _found(self.runs)(*arguments)
+
+    def draw(self) -> Any:
+        """Its sampler: see ``multiscale.sample_luma`` for the arguments."""
+        return _found(self.sampler)
+
+    def family(self, stage: int) -> str:
+        """The weights of a stage."""
+        return self.weights[min(stage, len(self.weights) - 1)]
+
+    def chosen_temperature(self, asked: float | None) -> float:
+        """What was asked for, or the default; 0 where there is nothing to dial."""
+        if self.temperature is None:
+            return 0.0
+        return self.temperature if asked is None else asked
+
+
+UPSCALER = "upscale.sampling.upscaler:Upscaler"
+MULTISCALE = "upscale.sampling.multiscale:"
+
+MODELS = {
+    model.name: model
+    for model in (
+        Model(
+            "clean",
+            "for pictures and for clean video: multiscale PixelCNN on luma, chroma guided by it",
+            UPSCALER,
+            ("clean",),
+            MULTISCALE + "sample_luma",
+            temperature=0.5,
+        ),
+        Model(
+            "mean",
+            "the mean head of clean, to compare: a ConvNet that answers with the average; no temperature",
+            UPSCALER,
+            ("clean",),
+            MULTISCALE + "mean_luma",
+        ),
+        Model(
+            "nearest",
+            "no network, every pixel repeated: shows quickly what container, codec and tags will be",
+            "upscale.sampling.nearest:Nearest",
+        ),
+    )
+}
+"""Name -> the model."""
+
+FOR_VIDEO, FOR_PICTURES = "clean", "clean"
+"""The models that are taken unasked."""
+
+
+def find_model(name: str | None, picture: bool = True) -> Model:
+    """The model of that name, or without one what suits a ``picture`` or a video.
+
+    Raises UsageError, naming those that there are, for a model that there is not.
+    """
+    if name is None:
+        name = FOR_PICTURES if picture else FOR_VIDEO
+    if name not in MODELS:
+        raise UsageError(f"no model is called {name!r}; there are {', '.join(MODELS)}")
+    return MODELS[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,31 +109,27 @@ class Stage:
 
 
 def stages_for(scale: float) -> list[int]:
-    """The native scales to run one after the other for a ``scale`` above 1 and up to 8."""
+    """The native scales to run one after the other for a ``scale`` from 1 to 8."""
     for chain in ([2], [4], [4, 2]):
         if scale <= math.prod(chain):
             return chain
     raise UsageError(f"a scale of {scale:g} is too large; the largest is 8")
 
 
-def find_stage(scale: int) -> Stage:
-    """The shipped weights for a native scale. Raises UpscaleError if they are missing or damaged."""
+def find_stage(family: str, scale: int) -> Stage:
+    """The shipped weights of a family for a native scale. Raises UpscaleError if they are missing or
+    damaged."""
     from upscale.models import weights  # here, as it loads torch
 
-    found: dict[str, WeightsFile] = {}
-    for path in weights.shipped():
-        described = weights.describe(path)
-        if described.scale == scale:
-            found[described.kind] = described
-    missing = {"luma", "chroma"} - found.keys()
-    if missing:
-        raise UpscaleError(
-            f"no {' and '.join(sorted(missing))} weights for x{scale}; install the package again"
-        )
-    return Stage(found["luma"], found["chroma"])
+    files = []
+    for kind in ("luma", "chroma"):
+        path = Path(str(resources.files("upscale.weights"))) / f"{family}-x{scale}-{kind}.safetensors"
+        if not path.exists():
+            raise UpscaleError(f"no {family} weights for x{scale} ({kind}); install the package again")
+        files.append(weights.describe(path))
+    return Stage(*files)
 
 
-def check_model(name: str) -> None:
-    """Raises UsageError, naming those that there are, for a model that there is not."""
-    if name not in MODELS:
-        raise UsageError(f"no model is called {name!r}; there are {', '.join(MODELS)}")
+def _found(place: str) -> Any:
+    module, name = place.split(":")
+    return getattr(importlib.import_module(module), name)

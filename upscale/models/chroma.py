@@ -37,6 +37,7 @@ class ChromaNet(nn.Module):
 
     kind = "chroma"
     planes = 2
+    grid = 1
     base: Tensor
 
     def __init__(self, config: ChromaConfig):

@@ -6,6 +6,7 @@ Sums of integers are exact: unlike with floats, the number of threads or tiles c
 """
 
 import contextlib
+import itertools
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -86,7 +87,7 @@ class Int8Block(nn.Module):
 
 
 class SteadyConv(nn.Module):
-    """A 3x3 convolution of floats by oneDNN, whatever the size of the picture.
+    """A convolution of floats by oneDNN, whatever the size of the picture.
 
     For less than 20,480 numbers PyTorch takes another routine, which sums in another order: a tile's
     features would differ from the frame's in the last bit, and here and there fall on another code.
@@ -97,9 +98,8 @@ class SteadyConv(nn.Module):
         self._conv = conv
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.ops.aten.mkldnn_convolution(
-            x, self._conv.weight, self._conv.bias, [1, 1], ONES, ONES, 1
-        )
+        conv = self._conv
+        return torch.ops.aten.mkldnn_convolution(x, conv.weight, conv.bias, conv.padding, ONES, ONES, 1)
 
 
 def _codes(features: Tensor, scale: float) -> Tensor:
@@ -131,7 +131,7 @@ def has_int8() -> bool:
 
 def calibrated(network: LumaPixelCNN) -> bool:
     """Whether the network was ever observed, and so has ranges."""
-    blocks = (*network.trunk, *network.chain)
+    blocks = itertools.chain(*network.residual_blocks)
     return all(isinstance(block, ResidualBlock) and bool(block.ranges[:2].all()) for block in blocks)
 
 
@@ -139,7 +139,10 @@ def quantise(network: LumaPixelCNN) -> None:
     """Put integers in the place of a calibrated network's blocks."""
     assert isinstance(network.enter, nn.Conv2d)
     network.enter = SteadyConv(network.enter)
-    for chain in (network.trunk, network.chain):
+    if isinstance(network.enter_context, nn.Conv2d) and isinstance(network.leave_context, nn.Conv2d):
+        network.enter_context = SteadyConv(network.enter_context)
+        network.leave_context = SteadyConv(network.leave_context)
+    for chain in network.residual_blocks:
         for index, block in enumerate(chain):
             assert isinstance(block, ResidualBlock)
             chain[index] = Int8Block(block)
@@ -174,7 +177,7 @@ class Spread:
 def observing(network: LumaPixelCNN) -> Iterator[None]:
     """Note all that the network computes meanwhile, and set the ranges of its blocks by it."""
     hooks, spreads = [], []
-    for block in (*network.trunk, *network.chain):
+    for block in itertools.chain(*network.residual_blocks):
         assert isinstance(block, ResidualBlock)
         outer, inner, known = each = Spread(), Spread(), Spread()
         spreads.append((block, each))

@@ -32,6 +32,29 @@ class LumaConfig:
     """Residual blocks of the trunk; each step of the chain adds one more."""
     frames: int = 1
     """Input frames that one output frame depends on."""
+    planes: tuple[str, ...] = ("centre",)
+    """What it reads, by the names of ``READ``, the first of ``planes.WINDOW``."""
+    context: int = 0
+    """Residual blocks at half the resolution, before the trunk: they see twice as far for a quarter of the
+    cost."""
+    context_channels: int = 64
+
+
+NOISY = 1 / 255
+"""Noise from which on the mean begins from the merge, and no longer from the frame alone: an 8-bit
+level."""
+
+READ = {
+    "centre": (0.5, 1.0),
+    "merge": (0.5, 1.0),
+    "median": (0.5, 1.0),
+    "spread": (0.0, 8.0),
+    "weight": (0.5, 1.0),
+    "noise": (0.0, 20.0),
+    "keep": (0.0, 1.0),
+}
+"""Planes that a network can read (see ``planes.WINDOW``): what is subtracted from each, and then its
+gain."""
 
 
 class ResidualBlock(nn.Module):
@@ -40,12 +63,12 @@ class ResidualBlock(nn.Module):
     ranges: Tensor
     """Of the codes for x, inner features and known values, by ``int8.observing``; 0 where it never was."""
 
-    def __init__(self, config: LumaConfig, known: int = 0):
+    def __init__(self, channels: int, known: int = 0):
         super().__init__()
         self.register_buffer("ranges", torch.zeros(3))
-        self.first = conv3x3(config.channels, config.channels)
-        self.known = nn.Conv2d(known, config.channels, 3, padding=1) if known else None
-        self.second = conv3x3(config.channels, config.channels, gain=0.1)
+        self.first = conv3x3(channels, channels)
+        self.known = nn.Conv2d(known, channels, 3, padding=1) if known else None
+        self.second = conv3x3(channels, channels, gain=0.1)
 
     def forward(self, x: Tensor, known: Tensor | None = None) -> Tensor:
         inner = self.first(x)
@@ -56,14 +79,15 @@ class ResidualBlock(nn.Module):
 
 
 class LumaPixelCNN(nn.Module):
-    """p(high-resolution luma | low-resolution luma), factorised over the steps of a cell.
+    """p(high-resolution luma | low-resolution planes), factorised over the steps of a cell.
 
-    Pictures are [N, 1, H, W] float in [0, 1]. *Cells* are the same pixels as channels,
-    [N, scale**2, h, w], in the order of the steps.
-    """
+    What it reads is ``config.planes``: luma alone, or what a window of frames adds up to. Pictures are [N,
+    1, H, W] float in [0, 1]. *Cells* are the same pixels as channels, [N, scale**2, h, w], in the order of
+    the steps."""
 
     kind = "luma"
-    planes = 1
+    offset: Tensor
+    gain: Tensor
     base: Tensor
     order: Tensor
     raster: Tensor
@@ -72,17 +96,27 @@ class LumaPixelCNN(nn.Module):
         super().__init__()
         self.config = config
         self.steps = cell_order(config.scale)
-        self.enter: nn.Module = nn.Conv2d(1, config.channels, 3, padding=1)
-        self.trunk = nn.ModuleList(ResidualBlock(config) for _ in range(config.blocks))
+        planes, wide = len(config.planes), config.context_channels
+        self.enter: nn.Module = nn.Conv2d(planes, config.channels, 3, padding=1)
+        self.enter_context: nn.Module | None = None
+        self.leave_context: nn.Module | None = None
+        if config.context:
+            self.enter_context = nn.Conv2d(4 * planes, wide, 3, padding=1)
+            self.leave_context = nn.Conv2d(wide, 4 * config.channels, 1)
+        self.context = nn.ModuleList(ResidualBlock(wide) for _ in range(config.context))
+        self.trunk = nn.ModuleList(ResidualBlock(config.channels) for _ in range(config.blocks))
         self.to_mean = nn.Conv2d(config.channels, config.scale**2, 3, padding=1)
         self.chain, self.to_mixture = nn.ModuleList(), nn.ModuleList()
         known = 0
         for step in self.steps:
-            self.chain.append(ResidualBlock(config, known))
+            self.chain.append(ResidualBlock(config.channels, known))
             self.to_mixture.append(_mixture_head(config, len(step)))
             known += len(step)
         nn.init.normal_(self.to_mean.weight, std=0.01)
         order = raster_index(config.scale)
+        offset, gain = zip(*(READ[name] for name in config.planes), strict=True)
+        self.register_buffer("offset", torch.tensor(offset).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("gain", torch.tensor(gain).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("base", upsampling_kernel(config.scale)[order], persistent=False)
         self.register_buffer("order", torch.tensor(order), persistent=False)
         self.register_buffer("raster", torch.tensor(order).argsort(), persistent=False)
@@ -96,22 +130,66 @@ class LumaPixelCNN(nn.Module):
         return self.config.frames
 
     @property
+    def planes(self) -> int:
+        """How many planes it reads."""
+        return len(self.config.planes)
+
+    @property
+    def grid(self) -> int:
+        """A tile's window begins at a multiple of this, in input pixels."""
+        return 2 if self.config.context else 1
+
+    @property
     def receptive_field(self) -> int:
         """Input pixels on each side that an output pixel may depend on: the halo of a tile."""
-        return 2 + 2 * self.config.blocks + 2 * len(self.steps)
+        context = 2 * (1 + 2 * self.config.context) + 1 if self.config.context else 0
+        field = 2 + 2 * self.config.blocks + 2 * len(self.steps) + context
+        return -(-field // self.grid) * self.grid
+
+    @property
+    def residual_blocks(self) -> tuple[nn.ModuleList, ...]:
+        """All the residual blocks, by the chain that they stand in."""
+        return self.context, self.trunk, self.chain
 
     def condition(self, low: Tensor) -> tuple[Tensor, Tensor]:
         """The mean of every pixel as cells, and the features that the chain starts from.
 
-        low : Tensor, shape = (N, 1, h, w). Returns (N, scale**2, h, w) float32 and (N, channels, h, w).
-        """
-        entered = self.enter(low - 0.5)
-        features = entered
+        low : Tensor, shape = (N, planes, h, w). Returns (N, scale**2, h, w) float32 and (N, channels, h,
+        w)."""
+        read = (low - self.offset) * self.gain
+        entered = self.enter(read)
+        features = entered if self.enter_context is None else entered + self._context(read)
         for block in self.trunk:
             features = block(features)
-        features = features.add_(entered)
-        base = bicubic_cells(low, self.base)
+        features = features + entered
+        base = bicubic_cells(self._plain(low), self.base)
         return base + MEAN_UNIT * self.to_mean(features).float(), features
+
+    def _context(self, read: Tensor) -> Tensor:
+        """What the surroundings tell, (N, channels, h, w), from half the resolution."""
+        assert self.enter_context is not None
+        assert self.leave_context is not None
+        height, width = read.shape[2:]
+        if height % 2 or width % 2:
+            read = F.pad(read, (0, width % 2, 0, height % 2), mode="replicate")
+        halved = F.pixel_unshuffle(read, 2).contiguous(memory_format=torch.channels_last)
+        features = entered = self.enter_context(halved)
+        for block in self.context:
+            features = block(features)
+        wide = F.pixel_shuffle(self.leave_context(features + entered), 2)[:, :, :height, :width]
+        return wide.contiguous(memory_format=torch.channels_last)
+
+    def _plain(self, low: Tensor) -> Tensor:
+        """The picture that the mean begins from, (N, 1, h, w).
+
+        That is the merge where there is noise to be rid of; a clean picture would only lose by it.
+        """
+        names = self.config.planes
+        centre = low[:, :1]
+        if "merge" not in names:
+            return centre
+        merge, noise, keep = (low[:, names.index(name)][:, None] for name in ("merge", "noise", "keep"))
+        return torch.lerp(centre, merge, (noise / NOISY).clamp(max=1) * (1 - keep))
 
     def advance(self, index: int, features: Tensor, known: Tensor) -> Tensor:
         """One step of the chain: its features (N, channels, h, w), from those of the step before.

@@ -112,7 +112,7 @@ def load(path: Path) -> Network:
 def build(kind: str, config: dict[str, Any]) -> Network:
     """A new network of that kind. Raises ValueError or TypeError for one that is not known."""
     if kind == LumaPixelCNN.kind:
-        return LumaPixelCNN(LumaConfig(**config))
+        return LumaPixelCNN(LumaConfig(**config | {"planes": tuple(config.get("planes", ("centre",)))}))
     if kind == ChromaNet.kind:
         return ChromaNet(ChromaConfig(**config))
     raise ValueError(f"unknown kind of network {kind!r}")

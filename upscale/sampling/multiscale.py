@@ -17,7 +17,7 @@ PIECE = 1 << 17
 def sample_luma(network: LumaPixelCNN, low: Tensor, odds: Tensor | None, temperature: float) -> Tensor:
     """Sample p(high | low) pixel by pixel in the multiscale order, every step for all cells at once.
 
-    low : Tensor, shape = (N, 1, h, w), luma in [0, 1].
+    low : Tensor, shape = (N, planes, h, w), what the network reads: luma in [0, 1] comes first.
     odds : Tensor, shape = (N or 1, scale**2, h, w), ``mixture.log_odds`` of uniform numbers as cells, one
     for each pixel to be sampled; may be None at temperature 0, where each takes the mean of its mixture.
 
@@ -49,10 +49,12 @@ def _pieces(planes: Tensor) -> Iterator[slice]:
     return (slice(top, top + rows) for top in range(0, height, rows))
 
 
-def mean_luma(network: LumaPixelCNN, low: Tensor) -> Tensor:
+def mean_luma(
+    network: LumaPixelCNN, low: Tensor, odds: Tensor | None = None, temperature: float = 0.0
+) -> Tensor:
     """The mean head alone: the ConvNet of the paper's comparison, which answers with an average.
 
-    (N, 1, h, w) -> (N, 1, scale*h, scale*w) float32, within SIGNAL.
+    As ``sample_luma``, but that nothing is drawn: odds and temperature are not looked at.
     """
     mean, _ = network.condition(low)
     return network.to_picture(mean.clamp(*SIGNAL))

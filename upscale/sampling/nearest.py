@@ -6,23 +6,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upscale.planes import Planes
+from upscale.sampling.options import SampleOptions
 
 
 class Nearest:
     """Planes of any size in, the nearest pixel's value at each place of ``target`` (height, width) out.
 
-    ``subsampling`` is luma pixels per chroma sample (across, down), or None for grey.
+    The arguments are an ``Upscaler``'s.
     """
 
-    def __init__(self, target: tuple[int, int], subsampling: tuple[int, int] | None):
+    def __init__(
+        self,
+        source: tuple[int, int],
+        target: tuple[int, int],
+        subsampling: tuple[int, int] | None,
+        chroma_left: bool,
+        options: SampleOptions,
+    ):
         across, down = subsampling or (1, 1)
         height, width = target
         self._sizes = [target, (-(-height // down), -(-width // across))]
 
-    ahead = reused = reused_tiles = 0
+    ahead = window = reused = reused_tiles = 0
     notes: frozenset[str] = frozenset()
 
-    def begin(self, planes: Planes) -> Callable[[], Planes]:
+    def begin(self, planes: Planes, time: int = 0) -> Callable[[], Planes]:
         """As of an ``Upscaler``."""
         return lambda: self(planes)
 

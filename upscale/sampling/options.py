@@ -6,12 +6,23 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16", "int8")
 """Of the convolutions."""
 
 
+GRAIN = ("still", "moving")
+"""The noise that pixels are sampled with: one for the whole film, or another for every frame."""
+
+
 @dataclass(frozen=True, slots=True)
 class SampleOptions:
     """How to sample; the defaults are the command's."""
 
-    model: str = "pixelcnn"
-    temperature: float = 0.5
+    model: str | None = None
+    """A name of ``catalog.MODELS``; None takes what suits the input."""
+    temperature: float | None = None
+    """None takes the model's."""
+    denoise: float | None = None
+    """How much of grain and compression noise goes, from 0 to 1; None leaves it to the model, for all of
+    it."""
+    grain: str = "still"
+    """See GRAIN."""
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"

@@ -27,15 +27,18 @@ class Span:
     stop: int
 
 
-def spans(length: int, tile: int, halo: int) -> tuple[int, list[Span]]:
+def spans(length: int, tile: int, halo: int, grid: int = 1) -> tuple[int, list[Span]]:
     """The length of every window along an axis, and the tiles that cover ``length``.
 
-    Tiles are as long as one another, give or take, and ``tile`` at most; 0 is a single one.
-    """
-    if tile <= 0 or tile + 2 * halo >= length:
+    Tiles are as long as one another, give or take, and ``tile`` at most; 0 is a single one. Every window
+    begins at a multiple of ``grid``, and so do tiles; ``halo`` is one."""
+    if tile > 0:
+        tile = math.ceil(length / math.ceil(length / tile))
+        tile = max(tile // grid, 1) * grid if tile % grid else tile
+        # As far from a multiple as the length is, so that the last window ends where the picture does.
+        window = tile + 2 * halo + (length - tile) % grid
+    if tile <= 0 or window >= length:
         return length, [Span(0, 0, length)]
-    tile = math.ceil(length / math.ceil(length / tile))
-    window = tile + 2 * halo
     return window, [
         Span(min(max(start - halo, 0), length - window), start, min(start + tile, length))
         for start in range(0, length, tile)
@@ -48,12 +51,14 @@ class Tiles:
     A tile whose window is, bit for bit, what it was in the frame before keeps its answer.
     """
 
-    def __init__(self, scale: int, tile: tuple[int, int], halo: int, batch: int, reuse: bool = True):
+    def __init__(
+        self, scale: int, tile: tuple[int, int], halo: int, batch: int, reuse: bool = True, grid: int = 1
+    ):
         """``tile`` is the height and the width of a tile in input pixels, at most; 0 is the whole frame's.
 
         Without ``reuse`` no tile is compared with the one before, which on a GPU means to wait for it.
         """
-        self._reuse = reuse
+        self._reuse, self._grid = reuse, grid
         self._scale, self._tile, self._halo, self._batch = scale, tile, halo, batch
         self._size = (0, 0)
         self._inputs: list[Tensor] = []
@@ -70,7 +75,8 @@ class Tiles:
         height, width = inputs[0][0].shape[2:]
         self._size = height, width
         (high, rows), (wide, columns) = (
-            spans(length, tile, self._halo) for length, tile in zip(self._size, self._tile, strict=True)
+            spans(length, tile, self._halo, self._grid)
+            for length, tile in zip(self._size, self._tile, strict=True)
         )
         places = list(product(rows, columns))
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from upscale.errors import UpscaleError, UsageError
 from upscale.models import weights
-from upscale.models.catalog import find_stage, stages_for
+from upscale.models.catalog import find_model, find_stage, stages_for
 from upscale.models.chroma import ChromaNet
 from upscale.models.int8 import calibrated, has_int8, quantise
 from upscale.models.luma import LumaPixelCNN
@@ -19,7 +19,6 @@ from upscale.models.weights import Network
 from upscale.planes import Planes
 from upscale.sampling.chroma import luma_at_chroma, resite, siting_shift
 from upscale.sampling.memory import LARGEST_WINDOW, PROGRAM, choose_tile
-from upscale.sampling.multiscale import mean_luma, sample_luma
 from upscale.sampling.noise import uniform_noise
 from upscale.sampling.options import SampleOptions
 from upscale.sampling.process import keep_large_blocks
@@ -44,6 +43,9 @@ class Upscaler:
     ):
         self.target, self.subsampling, self.chroma_left = target, subsampling, chroma_left
         self.options = options
+        self.model = find_model(options.model)
+        self.temperature = self.model.chosen_temperature(options.temperature)
+        self._draw = self.model.draw()
         self.device = choose_device(options.device)
         self.precision = choose_precision(options.precision, self.device)
         if self.device.type == "cpu":
@@ -51,15 +53,15 @@ class Upscaler:
         if options.threads:
             torch.set_num_threads(options.threads)
         scale = max(target[0] / source[0], target[1] / source[1])
-        self.stages = [self._load_stage(native) for native in stages_for(scale)]
-        self._noise: dict[int, Tensor] = {}
+        self.stages = [self._load_stage(*stage) for stage in enumerate(stages_for(scale))]
+        self._noise: dict[int, tuple[int, Tensor]] = {}
         self._tiled: dict[tuple[str, int], Tiles] = {}
         self.notes: set[str] = set()
         """What a user should know of how it went."""
         self.reused = 0
         """Frames that were, bit for bit, the one before."""
         self._transfers = Transfers(self.device)
-        self._before: tuple[Planes, Callable[[], Planes]] | None = None
+        self._before: tuple[Planes, int, Callable[[], Planes]] | None = None
 
     @classmethod
     def for_pictures(cls, source: Sequence[int], scale: int, options: SampleOptions) -> Self:
@@ -67,14 +69,10 @@ class Upscaler:
         height, width = source
         return cls((height, width), (height * scale, width * scale), (1, 1), True, options)
 
-    def _load_stage(self, scale: int) -> tuple[LumaPixelCNN, ChromaNet]:
-        stage = find_stage(scale)
+    def _load_stage(self, number: int, scale: int) -> tuple[LumaPixelCNN, ChromaNet]:
+        stage = find_stage(self.model.family(number), scale)
         networks = (weights.load(stage.luma.path), weights.load(stage.chroma.path))
         for network in networks:
-            if network.frames != 1:
-                raise UpscaleError(
-                    f"x{scale} wants {network.frames} frames at once; this version gives one"
-                )
             network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         luma, chroma = networks
         assert isinstance(luma, LumaPixelCNN)
@@ -92,48 +90,60 @@ class Upscaler:
         return sum(tiles.reused for tiles in self._tiled.values())
 
     @property
+    def window(self) -> int:
+        """Frames on each side that a frame's planes are to tell of: see ``motion.window.windowed``."""
+        return self.stages[0][0].frames // 2
+
+    @property
     def ahead(self) -> int:
         """Frames to begin before the answer to the first of them is asked for: a GPU works meanwhile."""
         return 1 if self.device.type == "cuda" else 0
 
-    def __call__(self, planes: Planes) -> Planes:
-        """Luma [1, H, W], and chroma [2, h, w] unless grey, float32; the same, larger, on the CPU."""
-        return self.begin(planes)()
+    def __call__(self, planes: Planes, time: int = 0) -> Planes:
+        """As ``begin``, and then the answer."""
+        return self.begin(planes, time)()
 
     @torch.inference_mode()
-    def begin(self, planes: Planes) -> Callable[[], Planes]:
+    def begin(self, planes: Planes, time: int = 0) -> Callable[[], Planes]:
         """Set to work on a frame. What this answers gives, when called, the answer to it.
+
+        planes : luma [1, H, W], or [6, H, W] of its window, and chroma [2, h, w] unless grey, float32; the
+        answer is luma and chroma, larger, on the CPU. ``time`` is the frame's place in the film, for grain
+        that moves.
 
         Not to be changed: the next frames may share parts of it.
         """
-        if self._before is not None and _same(self._before[0], planes):
+        time = time if self.options.grain == "moving" and self.temperature > 0 else 0
+        if self._before is not None and self._before[1] == time and _same(self._before[0], planes):
             self.reused += 1
-            return self._before[1]
+            return self._before[2]
         luma = self._transfers.up(planes[0])
         chroma = self._transfers.up(planes[1]) if len(planes) > 1 else None
         left = self.chroma_left
         for number, (luma_net, chroma_net) in enumerate(self.stages):
             size = luma.shape[2:]
-            luma = self._luma(luma_net, luma, number)
+            luma = self._luma(luma_net, luma, number, time)
             if chroma is not None:
                 chroma = self._chroma(chroma_net, chroma, luma, size, left, number)
                 left = True
         luma, chroma = self._fit(luma, chroma)
         answer = self._transfers.down((luma,) if chroma is None else (luma, chroma))
-        self._before = planes, answer
+        self._before = planes, time, answer
         return answer
 
-    def _luma(self, network: LumaPixelCNN, luma: Tensor, number: int) -> Tensor:
+    def _luma(self, network: LumaPixelCNN, luma: Tensor, number: int, time: int) -> Tensor:
+        if luma.shape[1] < network.planes:  # the last plane of a window is the user's to say
+            keep = 1 - (1 if self.options.denoise is None else self.options.denoise)
+            luma = torch.cat([luma, torch.full_like(luma[:, :1], keep)], 1)
+
         def run(low: Tensor, odds: Tensor | None = None) -> Tensor:
             low = low.contiguous(memory_format=torch.channels_last)
             with self._autocast():
-                if self.options.model == "mean":
-                    return mean_luma(network, low)
-                return sample_luma(network, low, odds, self.options.temperature)
+                return self._draw(network, low, odds, self.temperature)
 
         inputs = [(luma, 1)]
-        if self.options.model != "mean" and self.options.temperature > 0:
-            inputs.append((self._noise_of(number, network, luma), 1))
+        if self.temperature > 0:
+            inputs.append((self._noise_of(number, network, luma, time), 1))
         return self._in_tiles(("luma", number), run, inputs, network)
 
     def _chroma(
@@ -176,7 +186,7 @@ class Upscaler:
                 tile = choose_tile((height, width), network.scale, halo, self._memory(), largest)
             # A CPU gains nothing from batches, and sums in another order: int8 would round otherwise.
             batch = 1 if on_cpu else self.options.batch
-            self._tiled[place] = Tiles(network.scale, tile, halo, batch, reuse=on_cpu)
+            self._tiled[place] = Tiles(network.scale, tile, halo, batch, on_cpu, network.grid)
         tiles = self._tiled[place]
         while True:
             try:
@@ -207,13 +217,15 @@ class Upscaler:
             chroma = _resample(chroma, (-(-self.target[0] // down), -(-self.target[1] // across)))
         return luma, chroma
 
-    def _noise_of(self, number: int, network: LumaPixelCNN, luma: Tensor) -> Tensor:
-        """The film's noise for one stage, as the log odds of its cells: drawn once."""
-        if number not in self._noise:
+    def _noise_of(self, number: int, network: LumaPixelCNN, luma: Tensor, time: int) -> Tensor:
+        """The noise for one stage at that time, as the log odds of its cells: drawn once."""
+        known = self._noise.get(number)
+        if known is None or known[0] != time:
             height, width = luma.shape[2] * network.scale, luma.shape[3] * network.scale
-            odds = log_odds(uniform_noise(self.options.seed, height, width, stream=number).to(self.device))
-            self._noise[number] = network.to_cells(odds)
-        return self._noise[number]
+            uniform = uniform_noise(self.options.seed, height, width, number, time)
+            known = time, network.to_cells(log_odds(uniform.to(self.device)))
+            self._noise[number] = known
+        return known[1]
 
     def _autocast(self) -> torch.autocast:
         half = self.precision in ("bfloat16", "float16")
