@@ -18,11 +18,12 @@ from upscale.lab import whole
 from upscale.lab.bench import fsrcnn, srvgg
 from upscale.lab.cli import main as lab
 from upscale.lab.compare import Crop
-from upscale.lab.dataset import Crops, downsample, load_pictures, sharpness
+from upscale.lab.dataset import Batch, Crops, downsample, load_pictures, sharpness
 from upscale.lab.metrics import psnr, ssim
 from upscale.lab.train import TrainOptions, schedule, train
 from upscale.media.picture import lanczos, read_picture, to_rgb, write_picture
 from upscale.models import weights
+from upscale.models.catalog import find_stage
 
 
 @pytest.fixture
@@ -120,10 +121,12 @@ def test_the_learning_rate_rises_and_falls() -> None:
 
 
 def test_the_likelihood_prefers_the_truth(pictures: Path) -> None:
-    network = weights.load(weights.shipped()[-1])
+    network = weights.load(find_stage("clean", 2).luma.path)
     high = load_pictures(pictures, slice(0, 1), 64)[0][None, :, :64, :64].float() / 255
     loss, worse = (
-        training.luma_loss(network, x, torch.Generator().manual_seed(0))
+        training.luma_loss(
+            network, Batch(downsample(high, 2), x), torch.Generator().manual_seed(0), options()
+        )
         for x in (high, (high + 0.3 * torch.randn_like(high)).clamp(0, 1))
     )
     assert loss < worse
@@ -131,12 +134,13 @@ def test_the_likelihood_prefers_the_truth(pictures: Path) -> None:
 
 def test_crops_are_the_same_for_the_same_seed(pictures: Path) -> None:
     loaded = load_pictures(pictures, slice(0, 1), 32)
-    crops = Crops(loaded, 32, 3, seed=4)
-    first, second = (list(islice(crops.batches(), 3)) for _ in range(2))
+    crops = Crops(loaded, 4, 32, 3, seed=4)
+    first, second = ([batch.high for batch in islice(crops.batches(), 3)] for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-    torch.testing.assert_close(next(crops.batches(2)), first[2])
+    torch.testing.assert_close(next(crops.batches(2)).high, first[2])
     assert not torch.equal(first[0], first[1])
     assert first[0].shape == (3, 1, 32, 32)
+    assert next(crops.batches()).low.shape == (3, 1, 8, 8)
 
 
 def test_soft_pictures_are_halved(tmp_path: Path) -> None:

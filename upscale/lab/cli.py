@@ -25,16 +25,27 @@ def main() -> None:
 
 @main.command()
 @click.argument("kind", type=click.Choice(["luma", "chroma"]))
-@click.argument("pictures", type=FOLDER)
+@click.argument("lessons", type=FOLDER)
 @click.argument("output", type=FILE)
 @click.option("--scale", type=click.Choice(["2", "4"]), default="4", show_default=True)
-@click.option("--validation", type=FOLDER, help="Pictures that are measured, never trained on.")
+@click.option("--validation", type=FOLDER, help="A folder like LESSONS that is measured, never trained on.")
 @click.option("--steps", type=click.IntRange(1), default=20_000, show_default=True)
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True)
 @click.option("--crop", type=click.IntRange(16), default=128, show_default=True, help="Pixels a side.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=3e-3, show_default=True)
 @click.option("--channels", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--blocks", type=click.IntRange(1), default=6, show_default=True, help="Of the luma trunk.")
+@click.option(
+    "--context", type=click.IntRange(0), default=0, show_default=True, help="Blocks at half size."
+)
+@click.option("--context-channels", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--likelihood", type=click.FloatRange(0), default=1.0, show_default=True, help="Its weight.")
+@click.option(
+    "--balance", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="See TrainOptions."
+)
+@click.option(
+    "--lead", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="See TrainOptions."
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
 @click.option(
@@ -50,7 +61,7 @@ def main() -> None:
 @reporting_errors
 def train(
     kind: str,
-    pictures: Path,
+    lessons: Path,
     output: Path,
     scale: str,
     validation: Path | None,
@@ -59,7 +70,7 @@ def train(
     initial: Path | None,
     **options: int | float | str,
 ) -> None:
-    """Train the KIND network on a folder of PICTURES, and write its weights to OUTPUT.
+    """Train the KIND network on LESSONS, a folder of pictures or of shards, and write weights to OUTPUT.
 
     Run the same command again after an interruption: it goes on from its checkpoint.
     """
@@ -77,12 +88,80 @@ def train(
     chosen = training.TrainOptions(kind=kind, scale=int(scale), **options)  # type: ignore[arg-type]
     checkpoint = checkpoint or output.with_suffix(".checkpoint")
     with TrainingProgress(chosen.steps) as progress:
-        for report in training.train(chosen, pictures, validation, output, checkpoint, initial):
+        for report in training.train(chosen, lessons, validation, output, checkpoint, initial):
             progress.update(report.step, report.loss, report.seconds, report.validation)
 
 
 @main.command()
-@click.argument("pictures", type=FOLDER)
+@click.argument("source", metavar="IN", type=FILE)
+@click.argument("old", metavar="OUT", type=FILE)
+@click.option(
+    "--preset", default="film16", show_default=True, help="film16, silent, vhs, dvd, webcam, broadcast."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which old film.")
+@click.option("--scale", type=click.IntRange(1, 8), default=1, show_default=True, help="How much smaller.")
+@click.option("--truth", type=FILE, help="Write here what a restoration should come to.")
+@click.option("--frames", type=click.IntRange(1), help="No more than this.")
+@click.option("-y", "--overwrite", is_flag=True, help="Overwrite OUT if it exists.")
+@reporting_errors
+def degrade(
+    source: Path,
+    old: Path,
+    preset: str,
+    seed: int,
+    scale: int,
+    truth: Path | None,
+    frames: int | None,
+    overwrite: bool,
+) -> None:
+    """Make old footage of new: grain, dirt, flicker, tape noise, and a real encoder, by PRESET and SEED.
+
+    OUT is lossless, as degraded as the preset made it, and has no sound.
+    """
+    from upscale.lab.clips import degrade_clip, find_preset
+
+    degrade_clip(source, old, find_preset(preset), scale, seed, truth, frames, overwrite=overwrite)
+
+
+@main.command()
+@click.argument("photos", type=FOLDER)
+@click.argument("output", type=FOLDER)
+@click.option("--faces", type=FOLDER, help="Portraits, for a fifth of the scenes.")
+@click.option("--fonts", type=FOLDER, help="TrueType fonts, for titles and signs.")
+@click.option("--clip", "clips", type=FILE, multiple=True, help="A real film too; repeat for more.")
+@click.option(
+    "--count", type=click.IntRange(1), default=25, show_default=True, help="Files, of 500 samples."
+)
+@click.option(
+    "--first", type=click.IntRange(0), default=0, show_default=True, help="Number of the first file."
+)
+@reporting_errors
+def shards(
+    photos: Path,
+    output: Path,
+    faces: Path | None,
+    fonts: Path | None,
+    clips: tuple[Path, ...],
+    count: int,
+    first: int,
+) -> None:
+    """Make samples for film networks of PHOTOS: scenes in motion, degraded and aligned, into OUTPUT.
+
+    Each file depends on its number alone, and those that are there are not made again.
+    """
+    from upscale.lab import shards as sharding
+    from upscale.lab.scenes import Stock
+
+    stock = Stock.load(photos, faces, fonts, clips, sharding.SIDE * 4 + 1)
+    for number in range(first, first + count):
+        path = output / f"{number:04d}.safetensors"
+        if not path.exists():
+            sharding.write_shard(stock, path, number)
+        click.echo(f"{path} ({number - first + 1} of {count})", err=True)
+
+
+@main.command()
+@click.argument("inputs", metavar="PICTURES|CLIP...", nargs=-1, required=True, type=FILE)
 @click.option("--scale", type=click.Choice(["2", "4"]), default="4", show_default=True)
 @click.option(
     "-t",
@@ -98,29 +177,62 @@ def train(
     multiple=True,
     help="Perceptual distances too, from the extra of that name; repeat for both.",
 )
+@click.option("--preset", "presets", multiple=True, help="Of clips: how to degrade them; all by default.")
+@click.option("--frames", type=click.IntRange(2), default=12, show_default=True, help="Of every clip.")
 @click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True)
 @click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 @reporting_errors
 def evaluate(
-    pictures: Path,
+    inputs: tuple[Path, ...],
     scale: str,
     temperatures: tuple[float, ...],
     perceptual: tuple[str, ...],
+    presets: tuple[str, ...],
+    frames: int,
     seed: int,
     device: str,
     precision: str,
     as_json: bool,
 ) -> None:
-    """Measure quality on a folder of PICTURES, against bicubic and Lanczos in the same run."""
-    from upscale.lab import evaluate as evaluation
+    """Measure quality: on a folder of PICTURES made small, or on CLIPs made old.
+
+    Against what people have, in the same run: bicubic and Lanczos; for clips also FFmpeg's hqdn3d, and a
+    merge of aligned frames with non-local means and the clean model, which needs no training."""
+    from dataclasses import asdict
+
     from upscale.sampling.options import SampleOptions
 
     sample = SampleOptions(seed=seed, device=device, precision=precision)
+    if not inputs[0].is_dir():
+        from upscale.lab import clips
+        from upscale.lab.degrade import PRESETS
+
+        results = clips.Results(int(scale))
+        for results in clips.evaluate_clips(
+            inputs,
+            presets or tuple(PRESETS),
+            int(scale),
+            frames,
+            temperatures or (0.0,),
+            perceptual,
+            sample,
+            seed,
+        ):
+            last = results.trials[-1]
+            click.echo(
+                f"{last.clip} {last.preset} {last.method}: {last.measures['PSNR-Y']:.2f} dB", err=True
+            )
+        click.echo(json.dumps(asdict(results), indent=2) if as_json else clips.markdown(results))
+        return
+    from upscale.lab import evaluate as evaluation
+
+    if len(inputs) > 1:
+        raise click.UsageError("one folder of pictures at a time")
     table = evaluation.Table(int(scale))
     for table in evaluation.evaluate(
-        pictures, int(scale), temperatures or evaluation.TEMPERATURES, perceptual, sample
+        inputs[0], int(scale), temperatures or evaluation.TEMPERATURES, perceptual, sample
     ):
         click.echo(f"{table.pictures} measured", err=True)
     if as_json:

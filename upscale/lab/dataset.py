@@ -3,31 +3,63 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from upscale.errors import UpscaleError
 from upscale.media.picture import find_pictures, read_picture
+
+MIDDLE = 256
+"""Pixels a side of what validation looks at."""
 
 SOFT = 0.7
 """A picture whose finest octave holds less than this share of the contrast of the next is halved."""
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """What a network learns from: what it is shown, and what it is to answer."""
+
+    low: Tensor
+    """[N, planes, h, w] float32."""
+    high: Tensor
+    """[N, C, scale*h, scale*w] float32: luma; for chroma networks luma, the guide, then Cb and Cr."""
+
+
+class Lessons(Protocol):
+    """Endless batches of crops; the same for the same seed."""
+
+    def __len__(self) -> int:
+        """Of how many pictures or samples."""
+
+    def batches(self, first: int = 0) -> Iterator[Batch]:
+        """From number ``first`` on; batch i depends on i only, so that a resumed run sees the same."""
+
+    def held_out(self) -> Iterator[Batch]:
+        """Each picture or sample once, for validation."""
+
+
+@dataclass(frozen=True, slots=True)
 class Crops:
-    """Endless batches of square crops, each turned and mirrored at random; the same for the same seed."""
+    """The clean track: pictures made small. Square crops, each turned and mirrored at random."""
 
     pictures: list[Tensor]
-    """Each [C, H, W] uint8."""
+    """Each [C, H, W] uint8: luma, or all three planes for a chroma network."""
+    scale: int
     size: int
     batch: int
     seed: int = 0
 
-    def batches(self, first: int = 0) -> Iterator[Tensor]:
-        """Batches [batch, C, size, size] float32 in [0, 1], from number ``first`` on.
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def batches(self, first: int = 0) -> Iterator[Batch]:
+        """Batches of ``size`` output pixels a side, from number ``first`` on.
 
         Batch number i depends on the seed and i only, so a resumed run sees what a straight one does.
         """
@@ -36,20 +68,39 @@ class Crops:
         while True:
             random = np.random.default_rng((self.seed, number))
             chosen = random.choice(len(self.pictures), self.batch, p=areas / areas.sum())
-            yield torch.stack([self._crop(self.pictures[i], random) for i in chosen]).float() / 255
+            yield self._lesson(
+                torch.stack([self._crop(self.pictures[i], random) for i in chosen]).float() / 255
+            )
             number += 1
+
+    def held_out(self) -> Iterator[Batch]:
+        """The middle of every picture, MIDDLE pixels a side."""
+        for picture in self.pictures:
+            _, height, width = picture.shape
+            h, w = (min(MIDDLE, length) // self.scale * self.scale for length in (height, width))
+            top, left = (height - h) // 2, (width - w) // 2
+            yield self._lesson(picture[None, :, top : top + h, left : left + w].float() / 255)
+
+    def _lesson(self, high: Tensor) -> Batch:
+        low = downsample(high, self.scale)
+        return Batch(low if high.shape[1] == 1 else low[:, 1:], high)
 
     def _crop(self, picture: Tensor, random: np.random.Generator) -> Tensor:
         _, height, width = picture.shape
         top = random.integers(height - self.size + 1)
         left = random.integers(width - self.size + 1)
         crop = picture[:, top : top + self.size, left : left + self.size]
-        mirrored, flipped, transposed = random.random(3) < 0.5
-        if mirrored:
-            crop = crop.flip(2)
-        if flipped:
-            crop = crop.flip(1)
-        return crop.transpose(1, 2) if transposed else crop
+        return turned(crop, random.random(3) < 0.5)
+
+
+def turned(crop: Tensor, how: NDArray[np.bool_]) -> Tensor:
+    """[C, H, W] mirrored, flipped and transposed, each where ``how`` says so."""
+    mirrored, flipped, transposed = how
+    if mirrored:
+        crop = crop.flip(2)
+    if flipped:
+        crop = crop.flip(1)
+    return crop.transpose(1, 2) if transposed else crop
 
 
 def load_pictures(folder: Path, planes: slice, smallest: int) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Training of the luma and chroma networks from a folder of pictures.
+"""Training of the luma and chroma networks, from a folder of pictures or of shards (see ``shards``).
 
 Deterministic for a seed on one machine: batch number i depends on the seed and i only, and so does the
 dequantisation noise. A checkpoint holds all that a later run needs to go on as if nothing had happened.
@@ -18,12 +18,16 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from upscale.errors import UpscaleError
-from upscale.lab.dataset import Crops, downsample, load_pictures
+from upscale.lab.dataset import Batch, Crops, Lessons, downsample, load_pictures
 from upscale.lab.metrics import psnr
+from upscale.lab.shards import Shards
 from upscale.models import weights
 from upscale.models.chroma import ChromaConfig, ChromaNet
 from upscale.models.luma import LumaConfig, LumaPixelCNN
+from upscale.models.mixture import LOG_SCALE_START, Mixture
 from upscale.models.weights import Network
+from upscale.motion.window import RADIUS
+from upscale.planes import WINDOW
 from upscale.sampling.multiscale import mean_luma, sample_luma
 
 log = logging.getLogger(__name__)
@@ -53,6 +57,16 @@ class TrainOptions:
     """Of the convolutions; weights, mean and likelihood stay float32."""
     channels: int = 32
     blocks: int = 6
+    likelihood: float = 1.0
+    """Weight of the likelihood in the loss, beside MEAN_WEIGHT for the mean head's error."""
+    balance: float = 0.0
+    """From 0 to 1, how far every pixel's likelihood is weighed by the scale that the network gives it: 0
+    lets the surest pixels have the most to say, 1 makes all errors count alike. The beta-NLL of Seitzer et
+    al. 2022, https://arxiv.org/abs/2203.09168, whose beta is half of it."""
+    lead: float = 1.0
+    """How much of the likelihood's gradient reaches the trunk; the mean head's error teaches it as well."""
+    context: int = 0
+    context_channels: int = 64
     checkpoint_every: int = 500
     validate_every: int = 2_000
 
@@ -69,7 +83,7 @@ class Progress:
 
 def train(
     options: TrainOptions,
-    pictures: Path,
+    lessons: Path,
     validation: Path | None,
     output: Path,
     checkpoint: Path,
@@ -77,22 +91,19 @@ def train(
 ) -> Iterator[Progress]:
     """Train, or go on from ``checkpoint`` if it is there, and write the averaged weights to ``output``.
 
-    ``initial`` names weights to begin with instead of random ones; they have to be of the same shape.
+    ``initial`` names weights to begin with instead of random ones; they may be of another scale, and what
+    depends on it then begins anew.
 
     Yields after every step. Raises UpscaleError for unusable pictures, or a checkpoint of other options.
     """
     if options.crop % options.scale:
         raise UpscaleError(f"a crop of {options.crop} is not a multiple of the scale, {options.scale}")
-    planes = slice(0, 1) if options.kind == LumaPixelCNN.kind else slice(0, 3)
-    crops = Crops(load_pictures(pictures, planes, options.crop), options.crop, options.batch, options.seed)
-    held_out = load_pictures(validation, planes, options.crop) if validation else []
+    taught = find_lessons(lessons, options)
+    held_out = list(find_lessons(validation, options).held_out()) if validation else []
     torch.manual_seed(options.seed)
-    network = _new_network(options)
+    network = _new_network(options, window=isinstance(taught, Shards))
     if initial is not None:
-        begin = weights.load(initial)
-        if begin.config != network.config:
-            raise UpscaleError(f"{initial}: {begin.config} is not the network asked for, {network.config}")
-        network.load_state_dict(begin.state_dict())
+        _begin_with(network, initial)
     network.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(options.average))
     optimizer = torch.optim.AdamW(
@@ -102,17 +113,20 @@ def train(
     done = _resume(checkpoint, options, state)
     pin = options.device.startswith("cuda")
     began = time.monotonic()
-    for step, high in zip(range(done, options.steps), crops.batches(done), strict=False):
+    for step, batch in zip(range(done, options.steps), taught.batches(done), strict=False):
         for group in optimizer.param_groups:
             group["lr"] = options.learning_rate * schedule(step, options.steps)
-        high = (high.pin_memory() if pin else high).to(options.device, non_blocking=True)
+        low, high = (
+            (part.pin_memory() if pin else part).to(options.device, non_blocking=True)
+            for part in (batch.low, batch.high)
+        )
         random = torch.Generator(options.device).manual_seed(options.seed * 1_000_003 + step)
         with torch.autocast(
             torch.device(options.device).type,
             getattr(torch, options.precision),
             enabled=options.precision != "float32",
         ):
-            loss = loss_of(network, high, random)
+            loss = loss_of(network, Batch(low, high), random, options)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -124,7 +138,7 @@ def train(
             scores = validate(_averaged(average), held_out)
         if last or (step + 1) % options.checkpoint_every == 0:
             _write_checkpoint(checkpoint, options, step + 1, state)
-            record = {**asdict(options), "steps_done": step + 1, "pictures": len(crops.pictures)}
+            record = {**asdict(options), "steps_done": step + 1, "pictures": len(taught)}
             record["validation"] = scores or {}
             weights.save(output, _averaged(average), record)
         yield Progress(step + 1, loss.item(), time.monotonic() - began, scores)
@@ -136,54 +150,74 @@ def schedule(step: int, steps: int) -> float:
     return rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
-def loss_of(network: Network, high: Tensor, random: torch.Generator) -> Tensor:
-    """What training makes small, for either kind of network; ``high`` are its crops."""
+def find_lessons(folder: Path, options: TrainOptions) -> Lessons:
+    """What a folder has to teach: its shards if there are any, else its pictures. Raises UpscaleError."""
+    if any(folder.glob("*.safetensors")):
+        return Shards(folder, options.kind, options.scale, options.crop, options.batch, options.seed)
+    planes = slice(0, 1) if options.kind == LumaPixelCNN.kind else slice(0, 3)
+    pictures = load_pictures(folder, planes, options.crop)
+    return Crops(pictures, options.scale, options.crop, options.batch, options.seed)
+
+
+def loss_of(network: Network, batch: Batch, random: torch.Generator, options: TrainOptions) -> Tensor:
+    """What training makes small, for either kind of network."""
     if isinstance(network, LumaPixelCNN):
-        return luma_loss(network, high, random)
-    return chroma_loss(network, high, random)
+        return luma_loss(network, batch, random, options)
+    return chroma_loss(network, batch, random)
 
 
-def luma_loss(network: LumaPixelCNN, high: Tensor, random: torch.Generator) -> Tensor:
-    """Nats per pixel of the PixelCNN, plus the mean head's Charbonnier error; high : (N, 1, H, W)."""
-    low = downsample(high, network.scale).contiguous(memory_format=torch.channels_last)
-    cells = network.to_cells(high)
-    mean, features = network.condition(low)
+def luma_loss(
+    network: LumaPixelCNN, batch: Batch, random: torch.Generator, options: TrainOptions
+) -> Tensor:
+    """Nats per pixel of the PixelCNN, plus the mean head's Charbonnier error."""
+    cells = network.to_cells(batch.high)
+    mean, features = network.condition(batch.low.contiguous(memory_format=torch.channels_last))
     error = torch.sqrt((cells - mean) ** 2 + 1e-6).mean()
     # An 8-bit level stands for an interval; noise over it keeps a continuous density finite.
     noise = (torch.rand(cells.shape, generator=random, device=cells.device) - 0.5) / 255
     residuals = cells - mean.detach() + noise
+    if options.lead < 1:
+        features = torch.lerp(features.detach(), features, options.lead)
     log_density = sum(
-        mixture.log_density(residuals[:, part]).sum()
+        _balanced(mixture, residuals[:, part], options.balance).sum()
         for part, mixture in network.mixtures(features, residuals)
     )
-    return MEAN_WEIGHT * error - log_density / cells.numel()
+    return MEAN_WEIGHT * error - options.likelihood * log_density / cells.numel()
 
 
-def chroma_loss(network: ChromaNet, high: Tensor, random: torch.Generator) -> Tensor:
-    """Charbonnier error of chroma; high : (N, 3, H, W).
+def _balanced(mixture: Mixture, residuals: Tensor, balance: float) -> Tensor:
+    """The log density of each pixel, weighed by its scale: see ``TrainOptions.balance``."""
+    log_density = mixture.log_density(residuals)
+    if not balance:
+        return log_density
+    return log_density * (balance * (mixture.log_scale.detach() - LOG_SCALE_START)).exp()
+
+
+def chroma_loss(network: ChromaNet, batch: Batch, random: torch.Generator) -> Tensor:
+    """Charbonnier error of chroma.
 
     The guide is true luma mixed with upsampled luma in random parts, as a sampled frame's is neither.
     """
-    low = downsample(high, network.scale)
-    blurred = F.interpolate(low[:, :1], scale_factor=network.scale, mode="bicubic", align_corners=False)
-    part = torch.rand((len(high), 1, 1, 1), generator=random, device=high.device)
-    guide = torch.lerp(blurred, high[:, :1], part.sqrt())
-    error = network(low[:, 1:], guide) - high[:, 1:]
+    true = batch.high[:, :1]
+    small = downsample(true, network.scale)
+    blurred = F.interpolate(small, scale_factor=network.scale, mode="bicubic", align_corners=False)
+    part = torch.rand((len(true), 1, 1, 1), generator=random, device=true.device)
+    guide = torch.lerp(blurred, true, part.sqrt())
+    error = network(batch.low, guide) - batch.high[:, 1:]
     return torch.sqrt(error**2 + 1e-6).mean()
 
 
 @torch.inference_mode()
-def validate(network: Network, pictures: list[Tensor], size: int = 256) -> dict[str, float]:
-    """PSNR in dB of the middles of all pictures together, against bicubic in the same run.
+def validate(network: Network, held_out: list[Batch]) -> dict[str, float]:
+    """PSNR in dB of all batches together, against bicubic in the same run.
 
     Together, as some pictures are grey, and the PSNR of their chroma is as good as infinite.
     """
     network.eval()
     errors: dict[str, list[float]] = {}
-    for picture in pictures:
-        high = _middle(picture, size, network.scale).to(next(network.parameters()).device)
-        low = downsample(high, network.scale)
-        answers = _answers(network, low, high)
+    device = next(network.parameters()).device
+    for batch in held_out:
+        answers = _answers(network, batch.low.to(device), batch.high.to(device))
         for name, (answer, truth) in answers.items():
             errors.setdefault(name, []).append(10 ** (-psnr(answer.clamp(0, 1), truth) / 10))
     network.train()
@@ -196,29 +230,45 @@ def _answers(network: Network, low: Tensor, high: Tensor) -> dict[str, tuple[Ten
 
     if isinstance(network, ChromaNet):
         truth = high[:, 1:]
-        return {
-            "bicubic": (bicubic(low[:, 1:]), truth),
-            "chroma": (network(low[:, 1:], high[:, :1]), truth),
-        }
-    return {
-        "bicubic": (bicubic(low), high),
+        return {"bicubic": (bicubic(low), truth), "chroma": (network(low, high[:, :1]), truth)}
+    seen = {"bicubic": (bicubic(low[:, :1]), high)}
+    if low.shape[1] > 1:
+        seen["bicubic of the merge"] = (bicubic(low[:, 1:2]), high)
+    return seen | {
         "mean": (mean_luma(network, low), high),
         "temperature 0": (sample_luma(network, low, None, 0.0), high),
     }
 
 
-def _middle(picture: Tensor, size: int, scale: int) -> Tensor:
-    """The middle of [C, H, W] uint8 as [1, C, h, w] float, its sides multiples of ``scale``."""
-    _, height, width = picture.shape
-    h, w = min(size, height) // scale * scale, min(size, width) // scale * scale
-    top, left = (height - h) // 2, (width - w) // 2
-    return picture[None, :, top : top + h, left : left + w].float() / 255
+def _new_network(options: TrainOptions, window: bool) -> Network:
+    if options.kind == ChromaNet.kind:
+        return ChromaNet(ChromaConfig(options.scale, options.channels))
+    seen = {"frames": 2 * RADIUS + 1, "planes": WINDOW} if window else {}
+    return LumaPixelCNN(
+        LumaConfig(
+            options.scale,
+            options.channels,
+            options.blocks,
+            context=options.context,
+            context_channels=options.context_channels,
+            **seen,  # type: ignore[arg-type]
+        )
+    )
 
 
-def _new_network(options: TrainOptions) -> Network:
-    if options.kind == LumaPixelCNN.kind:
-        return LumaPixelCNN(LumaConfig(options.scale, options.channels, options.blocks))
-    return ChromaNet(ChromaConfig(options.scale, options.channels))
+def _begin_with(network: Network, path: Path) -> None:
+    """Take over the weights of ``path`` that fit. Raises UpscaleError if more than the scale is
+    different."""
+    begin = weights.load(path)
+    if begin.kind != network.kind or asdict(begin.config) | {"scale": network.scale} != asdict(
+        network.config
+    ):
+        raise UpscaleError(f"{path}: {begin.config} is not the network asked for, {network.config}")
+    state = network.state_dict()
+    fitting = {
+        name: value for name, value in begin.state_dict().items() if value.shape == state[name].shape
+    }
+    network.load_state_dict(state | fitting)
 
 
 def _averaged(average: AveragedModel) -> Network:
