@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PHOTOS ?= photos
+CLIPS ?= clips
+FONTS ?= /usr/share/fonts
 
-.PHONY: demo test lint weights evaluate clean
+.PHONY: demo test lint weights clean-weights film-weights evaluate evaluate-film clean
 
 demo: $(VENV)/installed  ## upscale the example, and put before and after side by side
 	mkdir -p demo
@@ -21,12 +23,14 @@ lint: $(VENV)/tools
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Retrains what ships, from PHOTOS/train, into weights/; each run goes on where an earlier one stopped.
+# Retrains what ships, from PHOTOS and CLIPS, into weights/; each run goes on where an earlier one stopped.
+weights: clean-weights film-weights
+
 TRAIN = $(BIN)/upscale-lab train --validation $(PHOTOS)/validation
 LUMA_X4 = --scale 4 --blocks 6 --crop 128
 LUMA_X2 = --scale 2 --blocks 4 --crop 64
 REFINED = --steps 24000 --learning-rate 1e-3 --seed 7
-weights: $(VENV)/installed
+clean-weights: $(VENV)/installed
 	mkdir -p training
 	$(TRAIN) luma $(PHOTOS)/train training/clean-x4-luma.safetensors $(LUMA_X4) --steps 26000
 	$(TRAIN) luma $(PHOTOS)/train weights/clean-x4-luma.safetensors $(LUMA_X4) $(REFINED) \
@@ -41,10 +45,45 @@ weights: $(VENV)/installed
 	$(TRAIN) chroma $(PHOTOS)/train weights/clean-x2-chroma.safetensors --scale 2 --crop 64 --channels 24 \
 		--steps 4000 --checkpoint training/clean-x2-chroma.checkpoint
 
+FILM = training/shards --validation training/held-out --batch 8
+FILM_LUMA = $(FILM) --context 6 --context-channels 96 --likelihood 0.2 --balance 1 --lead 0.2
+film-weights: $(VENV)/train
+	mkdir -p training/shards training/held-out
+	$(BIN)/upscale-lab shards $(PHOTOS)/train training/shards --faces $(PHOTOS)/faces-train --fonts $(FONTS) \
+		--clip $(CLIPS)/gesture-walk.mkv --count 26
+	$(BIN)/upscale-lab shards $(PHOTOS)/validation training/held-out --faces $(PHOTOS)/faces-validation \
+		--fonts $(FONTS) --first 9000 --count 1
+	$(BIN)/upscale-lab train luma $(FILM_LUMA) training/film-x4-luma.safetensors --scale 4 --crop 192 --blocks 6 \
+		--steps 7000 --learning-rate 1.5e-3 --initial weights/clean-x4-luma.safetensors
+	$(BIN)/upscale-lab train luma $(FILM_LUMA) weights/film-x4-luma.safetensors --scale 4 --crop 192 --blocks 6 \
+		--steps 9000 --learning-rate 1.2e-3 --geometric --seed 3 \
+		--initial training/film-x4-luma.safetensors --checkpoint training/refined-film-x4.checkpoint
+	$(BIN)/upscale-lab calibrate weights/film-x4-luma.safetensors training/shards
+	$(BIN)/upscale-lab train luma $(FILM_LUMA) weights/film-x2-luma.safetensors --scale 2 --crop 96 --blocks 4 \
+		--steps 4000 --learning-rate 1.2e-3 --geometric --initial weights/film-x4-luma.safetensors \
+		--initial weights/clean-x2-luma.safetensors --checkpoint training/film-x2-luma.checkpoint
+	$(BIN)/upscale-lab calibrate weights/film-x2-luma.safetensors training/shards
+	for scale in 4 2; do \
+		$(BIN)/upscale-lab train chroma $(FILM) weights/film-x$$scale-chroma.safetensors --scale $$scale \
+			--crop $$((36 * scale)) --channels 24 --steps 1500 --learning-rate 1e-3 \
+			--initial weights/clean-x$$scale-chroma.safetensors \
+			--checkpoint training/film-x$$scale-chroma.checkpoint; \
+	done
+
+FILM_CLIPS = $(addprefix $(CLIPS)/,goldengate.mp4 ocean.mp4 city.mpg vtest.avi gesture-sister.mkv cars.mp4)
+IN_MOTION = $(addprefix $(PHOTOS)/,validation/tabler-ui__jakob-owens-224352-1500.jpg \
+	validation/palapeli-data__castle-maintenon.jpg faces-validation/portrait-female-03.jpg)
+
 # The tables of the model cards.
 evaluate: $(VENV)/perceptual
 	$(BIN)/upscale-lab evaluate $(PHOTOS)/validation --scale 4 --perceptual ST-LPIPS --perceptual SSIMULACRA2
 	$(BIN)/upscale-lab evaluate $(PHOTOS)/validation --scale 2 --perceptual ST-LPIPS --perceptual SSIMULACRA2
+
+evaluate-film: $(VENV)/perceptual $(VENV)/train
+	$(BIN)/upscale-lab evaluate $(FILM_CLIPS) $(IN_MOTION) --scale 4 --frames 8 --perceptual ST-LPIPS \
+		-t 0 -t 0.2 -t 0.35 -t 0.5
+	$(BIN)/upscale-lab evaluate $(FILM_CLIPS) --scale 4 --frames 8 --preset clean
+	$(BIN)/upscale-lab evaluate $(FILM_CLIPS) $(IN_MOTION) --scale 2 --frames 8
 
 $(VENV)/installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -57,6 +96,10 @@ $(VENV)/tools: $(VENV)/installed
 
 $(VENV)/perceptual: $(VENV)/installed
 	$(PIP) --editable '.[perceptual]'
+	touch $@
+
+$(VENV)/train: $(VENV)/installed
+	$(PIP) --editable '.[train]'
 	touch $@
 
 clean:

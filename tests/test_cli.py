@@ -123,8 +123,11 @@ def test_models_are_listed(upscale: Run) -> None:
     result = upscale("--list-models")
     assert result.exit_code == 0
     for name in (
-        "clean (default)",
+        "film (default for video)",
+        "clean (default for pictures)",
         "mean",
+        "film-x2-luma",
+        "film-x4-chroma",
         "clean-x2-luma",
         "clean-x4-luma",
         "clean-x2-chroma",
@@ -359,6 +362,56 @@ def test_rotation_and_tags_that_a_container_has_no_place_for(
     assert "tags were left out: title" in result.stderr
     assert upscale(source, tmp_path / "no.ts", "-m", "nearest", *FAST, "--strict").exit_code == 1
     assert not (tmp_path / "no.ts").exists()
+
+
+def test_video_is_restored_as_film_and_pictures_as_clean(
+    make_clip: MakeClip, upscale: Run, tmp_path: Path
+) -> None:
+    film = upscale(make_clip(frames=7), tmp_path / "out.mkv", "-s", 2, "--json", *FAST)
+    told = json.loads(film.stdout)
+    assert (film.exit_code, told["model"], told["frames"]) == (0, "film", 7)
+    assert len(told["noise_levels"]["luma"]) == len(told["noise_levels"]["chroma"]) == 1
+    assert told["busy_seconds"]["align"] > 0
+    assert upscale(tmp_path / "out.mkv", tmp_path / "out.png", "--duration", "0.02").exit_code == 0
+    picture = upscale(tmp_path / "out.png", tmp_path / "large.png", "-s", 2, "--json")
+    assert (picture.exit_code, json.loads(picture.stdout)["model"]) == (0, "clean")
+
+
+@pytest.mark.parametrize("model", ["film", "clean", "nearest"])
+def test_a_scale_of_one_restores_and_does_not_enlarge(
+    model: str, make_clip: MakeClip, upscale: Run, tmp_path: Path
+) -> None:
+    result = upscale(make_clip(frames=3), tmp_path / "out.mkv", "-s", 1, "-m", model, *FAST)
+    assert result.exit_code == 0, result.output
+    out = look(tmp_path / "out.mkv")
+    assert (out.frames[0].width, out.frames[0].height, len(out.frames)) == (64, 48, 3)
+
+
+def test_denoising_and_flicker_are_reported(make_clip: MakeClip, upscale: Run, tmp_path: Path) -> None:
+    source = make_clip(frames=4)
+    result = upscale(source, tmp_path / "a.mkv", "-s", 2, "--deflicker", "--denoise", "0.5")
+    assert result.exit_code == 0, result.output
+    assert "; noise " in result.stderr
+    assert "8-bit levels, 1 shot)" in result.stderr
+    assert "; flicker " in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("-m", "clean", "--denoise", "0.5"), "clean leaves noise as it is"),
+        (("--denoise", "2"), "neither auto nor a number from 0 to 1"),
+        (("--grain", "wild"), "moving"),
+        (("-m", "pixelcnn"), "film, clean, mean, nearest"),
+    ],
+)
+def test_what_a_model_does_not_do_is_refused(
+    options: tuple[str, ...], said: str, make_clip: MakeClip, upscale: Run, tmp_path: Path
+) -> None:
+    result = upscale(make_clip(), tmp_path / "out.mkv", *options)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert not (tmp_path / "out.mkv").exists()
 
 
 @pytest.mark.parametrize("options", [("-s", "1.001"), ("--height", "49")])

@@ -17,6 +17,7 @@ from upscale.lab.dataset import downsample
 from upscale.lab.degrade import CLEAN, PRESETS, Recipe, degraded, draw, grain_field
 from upscale.lab.scenes import Stock, scene
 from upscale.lab.shards import SIDE, Shards, sample, write_shard
+from upscale.media.picture import write_picture
 from upscale.planes import WINDOW, Planes
 
 NOTHING = draw(CLEAN, np.random.default_rng(0))
@@ -195,3 +196,13 @@ def test_the_command_makes_old_footage(make_clip: Callable[..., Path], tmp_path:
     again = CliRunner().invoke(lab, arguments)
     assert again.exit_code == 1
     assert "exists" in again.output
+
+
+def test_a_photo_becomes_a_film_of_it(tmp_path: Path) -> None:
+    photo, old, truth = (tmp_path / name for name in ("photo.png", "old.mkv", "truth.mkv"))
+    write_picture(photo, np.random.default_rng(0).integers(0, 255, (160, 192, 3), np.uint8))
+    arguments = ["degrade", str(photo), str(old), "--scale", "2", "--frames", "5", "--truth", str(truth)]
+    assert CliRunner().invoke(lab, [*arguments, "--seed", "4"]).exit_code == 0
+    frames = look(truth).frames
+    assert len(frames) == len(look(old).frames) == 5
+    assert not np.array_equal(frames[0].to_ndarray(), frames[4].to_ndarray())

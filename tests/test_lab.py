@@ -24,6 +24,9 @@ from upscale.lab.train import TrainOptions, schedule, train
 from upscale.media.picture import lanczos, read_picture, to_rgb, write_picture
 from upscale.models import weights
 from upscale.models.catalog import find_stage
+from upscale.models.luma import LumaConfig, LumaPixelCNN
+from upscale.planes import WINDOW
+from upscale.sampling.multiscale import sample_luma
 
 
 @pytest.fixture
@@ -101,11 +104,25 @@ def test_a_run_can_refine_the_weights_of_another(pictures: Path) -> None:
     first = run_to_the_end(pictures, "first", options())
     output = pictures.parent / "refined.safetensors"
     arguments = (pictures, None, output, pictures.parent / "refined.checkpoint")
-    list(train(options(steps=1, learning_rate=1e-9), *arguments, initial=first))
+    list(train(options(steps=1, learning_rate=1e-9), *arguments, initial=[first]))
     for key, value in state_of(first).items():
         torch.testing.assert_close(state_of(output)[key], value, atol=1e-6, rtol=0)
-    with pytest.raises(UpscaleError, match="is not the network asked for"):
-        list(train(options(channels=8), *arguments, initial=first))
+    other = run_to_the_end(pictures, "other", options(kind="chroma"))
+    with pytest.raises(UpscaleError, match="none of its layers"):
+        list(train(options(steps=2), *arguments[:3], pictures.parent / "new.checkpoint", initial=[other]))
+
+
+def test_a_film_network_begins_as_the_clean_one_on_the_merge(tmp_path: Path) -> None:
+    """What it takes over answers as before, to what is merged; what is new to it says nothing yet."""
+    small, grown = LumaConfig(2, channels=8, blocks=2), LumaConfig(2, 8, 2, 5, WINDOW, context=1)
+    clean, film = LumaPixelCNN(small).eval(), LumaPixelCNN(grown).eval()
+    path = tmp_path / "clean.safetensors"
+    weights.save(path, clean, {})
+    training._begin_with(film, path)
+    low = torch.rand(1, len(WINDOW), 12, 14)
+    low[:, WINDOW.index("noise")], low[:, WINDOW.index("keep")] = 1.0, 0.0
+    merge = low[:, WINDOW.index("merge")][:, None]
+    torch.testing.assert_close(sample_luma(film, low, None, 0.0), sample_luma(clean, merge, None, 0.0))
 
 
 def test_a_crop_that_the_scale_does_not_divide_is_refused(pictures: Path) -> None:
@@ -130,6 +147,19 @@ def test_the_likelihood_prefers_the_truth(pictures: Path) -> None:
         for x in (high, (high + 0.3 * torch.randn_like(high)).clamp(0, 1))
     )
     assert loss < worse
+
+
+def test_errors_can_be_averaged_as_decibels_are() -> None:
+    """The geometric mean: a sample ten times nearer to the truth counts as much as the other."""
+    network = weights.load(find_stage("clean", 2).luma.path)
+    low, random = torch.full((2, 1, 16, 16), 0.5), torch.Generator()
+    near, far = (torch.full((1, 1, 32, 32), 0.5 + error) for error in (0.02, 0.2))
+    chosen = options(likelihood=0.0, geometric=True)
+    both = training.luma_loss(network, Batch(low, torch.cat([near, far])), random, chosen)
+    each = [training.luma_loss(network, Batch(low[:1], high), random, chosen) for high in (near, far)]
+    assert float(both**2) == pytest.approx(float(each[0] * each[1]), rel=1e-4)
+    plain = training.luma_loss(network, Batch(low, torch.cat([near, far])), random, options(likelihood=0.0))
+    assert plain > 1.5 * both
 
 
 def test_crops_are_the_same_for_the_same_seed(pictures: Path) -> None:
@@ -249,11 +279,12 @@ def test_bench_times_networks_and_the_command(
     arguments = ["bench", "--repeats", "1", "--film", str(film)]
     told = json.loads(CliRunner().invoke(lab, [*arguments, "--json"]).stdout)
     names = {row["name"] for row in told["rows"]}
-    assert {"upscale, temperature 0", "SRVGGNetCompact 64x32", "FSRCNN(56,12,4), luma alone"} <= names
+    assert {"upscale clean, temperature 0", "SRVGGNetCompact 64x32", "FSRCNN(56,12,4), luma alone"} <= names
     assert all(row["seconds"] > 0 for row in told["rows"])
-    (command,) = told["commands"]
-    assert command["seconds"] >= command["model"] > 0
-    assert command["peak"] > 1 << 26
+    for command, model in zip(told["commands"], ("clean", "film"), strict=True):
+        assert command["options"].startswith(f"--model {model}")
+        assert command["seconds"] >= command["model"] > 0
+        assert command["peak"] > 1 << 26
     table = CliRunner().invoke(lab, arguments).stdout
     assert f"| {film.name}, x4 |" in table
     assert "naive raster PixelCNN" in table

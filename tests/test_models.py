@@ -18,6 +18,7 @@ from upscale.models.layers import bicubic_cells, upsampling_kernel
 from upscale.models.luma import LumaConfig, LumaPixelCNN
 from upscale.models.mixture import Mixture, log_odds
 from upscale.models.order import cell_order, raster_index
+from upscale.planes import WINDOW
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
@@ -169,17 +170,39 @@ def test_every_step_knows_the_pixels_that_came_before_it() -> None:
         assert not torch.allclose(before.centre, after.centre)
 
 
+FILM = {"channels": 4, "blocks": 1, "frames": 5, "planes": WINDOW, "context": 2, "context_channels": 6}
+
+
+@pytest.mark.parametrize("seen", [{"channels": 4, "blocks": 2}, FILM], ids=["luma", "window"])
 @pytest.mark.parametrize("scale", [2, 4])
-def test_nothing_beyond_the_receptive_field_matters(scale: int) -> None:
-    network = LumaPixelCNN(LumaConfig(scale, channels=4, blocks=2)).eval()
+def test_nothing_beyond_the_receptive_field_matters(scale: int, seen: dict[str, object]) -> None:
+    network = LumaPixelCNN(LumaConfig(scale, **seen)).eval()
     reach = network.receptive_field
-    low = torch.rand(1, 1, 1, 2 * reach + 3)
+    assert reach % network.grid == 0
+    low = torch.rand(1, network.planes, 2, 2 * reach + 4)
     changed = low.clone()
     changed[..., -1] += 1
     centre = slice(0, reach + 1)  # farther than the reach from the pixel that changed
     for before, after in zip(_answer(network, low), _answer(network, changed), strict=True):
         torch.testing.assert_close(before[..., centre], after[..., centre])
         assert not torch.allclose(before, after)
+
+
+@pytest.mark.parametrize("size", [(7, 9), (8, 9), (1, 1)])
+def test_context_takes_odd_sizes(size: tuple[int, int]) -> None:
+    network = LumaPixelCNN(LumaConfig(2, **FILM)).eval()
+    mean, features = network.condition(torch.rand(1, len(WINDOW), *size))
+    assert mean.shape == (1, 4, *size)
+    assert features.shape == (1, 4, *size)
+
+
+def test_the_mean_begins_from_the_merge_where_there_is_noise() -> None:
+    network = LumaPixelCNN(LumaConfig(2, **FILM)).eval()
+    low = torch.zeros(1, len(WINDOW), 1, 3)
+    low[:, WINDOW.index("centre")], low[:, WINDOW.index("merge")] = 0.25, 0.75
+    low[0, WINDOW.index("noise"), 0, 1:] = 5 / 255  # the first place is clean,
+    low[0, WINDOW.index("keep"), 0, 2] = 1  # and at the last all is to stay
+    torch.testing.assert_close(network._plain(low)[0, 0, 0], torch.tensor([0.25, 0.75, 0.25]))
 
 
 def test_nothing_beyond_the_receptive_field_of_chroma_matters() -> None:
@@ -203,8 +226,12 @@ def _answer(network: LumaPixelCNN, low: torch.Tensor) -> tuple[torch.Tensor, ...
 
 @pytest.mark.parametrize(
     "network",
-    [LumaPixelCNN(LumaConfig(2, channels=4, blocks=1)), ChromaNet(ChromaConfig(4, channels=4))],
-    ids=["luma", "chroma"],
+    [
+        LumaPixelCNN(LumaConfig(2, channels=4, blocks=1)),
+        LumaPixelCNN(LumaConfig(4, **FILM)),
+        ChromaNet(ChromaConfig(4, channels=4)),
+    ],
+    ids=["luma", "window", "chroma"],
 )
 def test_weights_come_back_as_they_went(network: weights.Network, tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
@@ -213,7 +240,10 @@ def test_weights_come_back_as_they_went(network: weights.Network, tmp_path: Path
     assert again.config == network.config
     assert weights.describe(path).training == {"steps": 3}
     for key, value in network.state_dict().items():
-        torch.testing.assert_close(again.state_dict()[key], value)
+        torch.testing.assert_close(again.state_dict()[key], value, rtol=1e-3, atol=1e-6)
+    weights.save(path, again, {})
+    for key, value in again.state_dict().items():
+        assert torch.equal(weights.load(path).state_dict()[key], value)  # nothing more is lost
 
 
 def damaged_files(tmp_path: Path) -> dict[str, Path]:
@@ -240,12 +270,14 @@ def test_bad_weights_are_a_clear_error(name: str, tmp_path: Path) -> None:
         weights.load(path)
 
 
+@pytest.mark.parametrize("family", ["clean", "film"])
 @pytest.mark.parametrize("scale", [2, 4])
-def test_shipped_weights_load_and_say_what_they_are(scale: int) -> None:
-    stage = find_stage("clean", scale)
+def test_shipped_weights_load_and_say_what_they_are(family: str, scale: int) -> None:
+    stage = find_stage(family, scale)
     for described in (stage.luma, stage.chroma):
         network = weights.load(described.path)
-        assert (network.scale, network.frames) == (scale, 1)
+        assert network.scale == scale
+        assert network.frames == (5 if (family, network.kind) == ("film", "luma") else 1)
         card = described.path.with_suffix(".md").read_text()
         assert hashlib.sha256(described.path.read_bytes()).hexdigest() in card
 

@@ -13,6 +13,7 @@ from upscale.errors import UsageError
 from upscale.models import int8
 from upscale.models.luma import LumaConfig, LumaPixelCNN
 from upscale.models.mixture import log_odds
+from upscale.motion.window import windowed
 from upscale.sampling.chroma import luma_at_chroma, resite, siting_shift
 from upscale.sampling.memory import choose_tile, parse_size
 from upscale.sampling.multiscale import SIGNAL, mean_luma, sample_luma
@@ -42,12 +43,24 @@ def test_noise_differs_by_seed_and_stream_and_is_uniform() -> None:
     assert float(torch.corrcoef(rows)[0, 1:].abs().max()) < 0.2
 
 
-@given(length=st.integers(1, 200), tile=st.integers(0, 70), halo=st.integers(0, 20))
-def test_tiles_cover_every_pixel_once_with_its_halo(length: int, tile: int, halo: int) -> None:
-    window, tiles = spans(length, tile, halo)
+@given(
+    length=st.integers(1, 200),
+    tile=st.integers(0, 70),
+    halo=st.integers(0, 20),
+    grid=st.sampled_from([1, 2]),
+)
+def test_tiles_cover_every_pixel_once_with_its_halo(length: int, tile: int, halo: int, grid: int) -> None:
+    halo *= grid
+    window, tiles = spans(length, tile, halo, grid)
     assert [t for span in tiles for t in range(span.start, span.stop)] == list(range(length))
+    assert all(span.window % grid == 0 for span in tiles)
     lengths = [span.stop - span.start for span in tiles]
-    assert max(lengths) <= tile or len(tiles) == 1
+    assert max(lengths) <= max(tile, grid) or len(tiles) == 1
+    if grid > 1:
+        for span in tiles:
+            assert 0 <= span.window <= max(span.start - halo, 0)
+            assert min(span.stop + halo, length) <= span.window + window <= length
+        return
     assert max(lengths[:-1], default=0) - lengths[-1] < len(tiles)  # no window for a sliver
     for span in tiles:
         assert 0 <= span.window <= max(span.start - halo, 0)
@@ -147,24 +160,38 @@ def upscaler(planes: tuple[np.ndarray, ...], scale: float = 4, **options: object
     return Upscaler((height, width), target, subsampling, True, SampleOptions(**options))
 
 
+def film_window(height: int, width: int, frames: int = 3) -> tuple[np.ndarray, ...]:
+    """The middle window of a grainy pan."""
+    random = np.random.default_rng(1)
+    wide = planes_420(height + 4, width + 8)
+    clip = []
+    for number in range(frames):
+        luma = wide[0][:, 2 : 2 + height, 2 * number : 2 * number + width]
+        grain = random.normal(0, 0.02, luma.shape)
+        clip.append(((luma + grain).astype(np.float32), wide[1][:, : -(-height // 2), : -(-width // 2)]))
+    return list(windowed(clip))[frames // 2]
+
+
+@pytest.mark.parametrize("model", ["clean", "film"])
 @pytest.mark.parametrize("scale", [2, 4])
-def test_tiled_equals_whole(scale: int) -> None:
-    planes = planes_420(180, 202)
-    whole = upscaler(planes, scale, tile=10_000)(planes)
+def test_tiled_equals_whole(model: str, scale: int) -> None:
+    planes = planes_420(180, 202) if model == "clean" else film_window(171, 195)
+    whole = upscaler(planes, scale, tile=10_000, model=model)(planes)
     for tile, batch in ((64, 1), (23, 3), (101, 2)):
-        tiled = upscaler(planes, scale, tile=tile, batch=batch)(planes)
+        tiled = upscaler(planes, scale, tile=tile, batch=batch, model=model)(planes)
         for a, b in zip(whole, tiled, strict=True):
             np.testing.assert_allclose(a, b, atol=1e-4, rtol=0)
 
 
-def test_one_thread_equals_two() -> None:
-    planes = planes_420()
+@pytest.mark.parametrize("model", ["clean", "film"])
+def test_one_thread_equals_two(model: str) -> None:
+    planes = planes_420() if model == "clean" else film_window(61, 83)
     threads = torch.get_num_threads()
     try:
         answers = []
         for count in (1, 2):
             torch.set_num_threads(count)
-            answers.append(upscaler(planes, temperature=0.7)(planes))
+            answers.append(upscaler(planes, temperature=0.7, model=model)(planes))
     finally:
         torch.set_num_threads(threads)
     for a, b in zip(*answers, strict=True):
@@ -182,6 +209,38 @@ def test_a_still_picture_stays_still() -> None:
     planes = planes_420()
     shared = upscaler(planes, temperature=1.0)
     np.testing.assert_array_equal(shared(planes)[0], shared(planes)[0])
+
+
+def test_grain_moves_where_it_is_to() -> None:
+    planes = planes_420()
+    moving = upscaler(planes, temperature=1.0, grain="moving")
+    first, second, again = (moving(planes, time)[0] for time in (0, 512, 0))
+    assert np.abs(first - second).max() > 0.005
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first, upscaler(planes, temperature=1.0)(planes, 512)[0])
+    assert moving.reused == 0
+
+
+def test_what_is_to_be_kept_stays() -> None:
+    """Grain that nothing is to go of is still there; asked for, or left to the model, most of it goes."""
+    planes = film_window(64, 96)
+
+    def roughness(**options: object) -> float:
+        large = upscaler(planes, 4, temperature=0.0, model="film", **options)(planes)[0]
+        return float(np.abs(np.diff(large[:, ::4, ::4], axis=2)).mean())
+
+    kept, half, gone, unasked = (roughness(denoise=share) for share in (0.0, 0.5, 1.0, None))
+    assert gone < half < kept
+    assert gone == unasked
+    assert gone < 0.6 * kept
+
+
+def test_a_window_may_be_short_or_missing() -> None:
+    for frames in (1, 2, 3):
+        planes = film_window(40, 52, frames)
+        answer = upscaler(planes, 4, model="film")(planes)
+        assert answer[0].shape == (1, 160, 208)
+        assert np.isfinite(answer[0]).all()
 
 
 def test_temperature_moves_away_from_the_mean_step_by_step() -> None:
@@ -361,12 +420,14 @@ def test_amounts_of_memory(text: str, amount: int) -> None:
 
 @pytest.mark.skipif(not int8.has_int8(), reason="this CPU or PyTorch has no such convolutions")
 @pytest.mark.filterwarnings("ignore:torch.quantize")
+@pytest.mark.parametrize("model", ["clean", "film"])
 @pytest.mark.parametrize("scale", [2, 4])
-def test_int8_is_close_to_float32(scale: int) -> None:
+def test_int8_is_close_to_float32(model: str, scale: int) -> None:
     """On the shipped weights, within a level on average."""
-    planes = planes_420(96, 96)
+    planes = planes_420(96, 96) if model == "clean" else film_window(96, 96)
     exact, coarse = (
-        upscaler(planes, scale, temperature=0.0, precision=p)(planes) for p in ("float32", "int8")
+        upscaler(planes, scale, temperature=0.0, precision=p, model=model)(planes)
+        for p in ("float32", "int8")
     )
     error = np.abs(exact[0] - coarse[0])
     assert error.mean() < 1 / 255

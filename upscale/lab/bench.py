@@ -15,12 +15,17 @@ from torch import Tensor, nn
 
 from upscale.models import weights
 from upscale.models.catalog import find_model, find_stage
+from upscale.motion.window import windowed
 from upscale.planes import Planes
 from upscale.sampling.options import SampleOptions
 from upscale.sampling.upscaler import Upscaler
 
 SIZES = ((270, 480), (576, 720))
 """Inputs: a quarter of 1080p, and PAL; height and width."""
+
+OURS = (("clean", None, "auto"), ("clean", 0.0, "auto"), ("clean", None, "float32"), ("film", None, "auto"))
+"""Models of ours, temperatures (None is the model's), precisions; the others are compared with the
+first."""
 
 RASTER_PATCH = 8
 """Input pixels a side of the patch that naive raster sampling is timed on; time grows with the area."""
@@ -129,18 +134,18 @@ def _contenders(
     size: tuple[int, int], scale: int
 ) -> Iterator[tuple[str, Callable[[], object], int | None]]:
     """Name, what to time, and multiply-accumulates per input pixel."""
-    entry = find_model(None)
-    stage = find_stage(entry.family(0), scale)
-    luma = weights.describe(stage.luma.path).multiplications
-    cost = luma + weights.describe(stage.chroma.path).multiplications // 4  # chroma is 4:2:0
-    warm = entry.chosen_temperature(None)
-    for temperature, precision in ((warm, "auto"), (0.0, "auto"), (warm, "float32")):
-        options = SampleOptions(temperature=temperature, precision=precision)
+    for name, temperature, precision in OURS:
+        entry = find_model(name)
+        chosen = entry.chosen_temperature(temperature)
+        stage = find_stage(entry.family(0), scale)
+        luma = weights.describe(stage.luma.path).multiplications
+        cost = luma + weights.describe(stage.chroma.path).multiplications // 4  # chroma is 4:2:0
         target = (size[0] * scale, size[1] * scale)
+        options = SampleOptions(name, chosen, precision=precision)
         model = Upscaler(size, target, (2, 2), True, options)
         suffix = ", float32" if precision == "float32" else ""
-        frames = _film(size)
-        yield f"upscale, temperature {temperature:g}{suffix}", _next_frame(model, frames), cost
+        row = f"upscale {name}, temperature {chosen:g}{suffix}"
+        yield row, _next_frame(model, _film(size, model.window)), cost
     others = {
         "SRVGGNetCompact 64x32": (srvgg(64, 32, scale), 3),
         "SRVGGNetCompact 64x16": (srvgg(64, 16, scale), 3),
@@ -154,13 +159,16 @@ def _contenders(
         yield name, _inference(network.eval(), picture), macs
 
 
-def _film(size: tuple[int, int]) -> Iterator[Planes]:
-    """Frames that differ, so that none is taken for the one before."""
+def _film(size: tuple[int, int], window: int) -> Iterator[Planes]:
+    """Frames that differ, so that none is taken for the one before; aligned, where a window is asked
+    for."""
     random = np.random.default_rng(0)
     chroma = (2, -(-size[0] // 2), -(-size[1] // 2))
-    pictures = [
+    pictures: list[Planes] = [
         (random.random((1, *size), np.float32), random.random(chroma, np.float32)) for _ in range(2)
     ]
+    if window:
+        pictures = list(windowed(pictures))
     while True:
         yield from pictures
 

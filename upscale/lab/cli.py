@@ -46,6 +46,7 @@ def main() -> None:
 @click.option(
     "--lead", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="See TrainOptions."
 )
+@click.option("--geometric", is_flag=True, help="Average errors as dB are averaged: see TrainOptions.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
 @click.option(
@@ -56,7 +57,12 @@ def main() -> None:
 )
 @click.option("--threads", type=click.IntRange(0), default=0, help="0 takes all.")
 @click.option("--validate-every", type=click.IntRange(1), default=2_000, show_default=True)
-@click.option("--initial", type=FILE, help="Weights to begin with, for a run that refines them.")
+@click.option(
+    "--initial",
+    type=FILE,
+    multiple=True,
+    help="Weights to begin with; of several, the later win where they fit.",
+)
 @click.option("--checkpoint", type=FILE, help="Where a stopped run goes on from; beside OUTPUT by default.")
 @reporting_errors
 def train(
@@ -67,7 +73,7 @@ def train(
     validation: Path | None,
     threads: int,
     checkpoint: Path | None,
-    initial: Path | None,
+    initial: tuple[Path, ...],
     **options: int | float | str,
 ) -> None:
     """Train the KIND network on LESSONS, a folder of pictures or of shards, and write weights to OUTPUT.
@@ -116,8 +122,8 @@ def degrade(
 ) -> None:
     """Make old footage of new: grain, dirt, flicker, tape noise, and a real encoder, by PRESET and SEED.
 
-    OUT is lossless, as degraded as the preset made it, and has no sound.
-    """
+    IN may be a photo: it is filmed by a moving camera. OUT is lossless, as degraded as the preset made it,
+    and has no sound."""
     from upscale.lab.clips import degrade_clip, find_preset
 
     degrade_clip(source, old, find_preset(preset), scale, seed, truth, frames, overwrite=overwrite)
@@ -196,7 +202,8 @@ def evaluate(
     precision: str,
     as_json: bool,
 ) -> None:
-    """Measure quality: on a folder of PICTURES made small, or on CLIPs made old.
+    """Measure quality: on a folder of PICTURES made small, or on CLIPs, or single photos in motion, made
+    old.
 
     Against what people have, in the same run: bicubic and Lanczos; for clips also FFmpeg's hqdn3d, and a
     merge of aligned frames with non-local means and the clean model, which needs no training."""
@@ -275,13 +282,13 @@ def bench(repeats: int, threads: int, film: Path | None, as_json: bool) -> None:
 
 @main.command()
 @click.argument("weights", type=FILE)
-@click.argument("pictures", type=FOLDER)
+@click.argument("lessons", type=FOLDER)
 @reporting_errors
-def calibrate(weights: Path, pictures: Path) -> None:
-    """Note in luma WEIGHTS the ranges that int8 needs, as they are met in a folder of PICTURES."""
+def calibrate(weights: Path, lessons: Path) -> None:
+    """Note in luma WEIGHTS the ranges that int8 needs, as they are met in LESSONS, pictures or shards."""
     from upscale.lab.calibrate import calibrate as calibrated
 
-    click.echo(f"{calibrated(weights, pictures)} pictures seen", err=True)
+    click.echo(f"{calibrated(weights, lessons)} pictures seen", err=True)
 
 
 @main.command()

@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -22,13 +23,14 @@ import torch
 from numpy.typing import NDArray
 
 from upscale.errors import UpscaleError, UsageError
-from upscale.lab.degrade import CLEAN, PRESETS, Preset, degraded, draw
+from upscale.lab.degrade import CLEAN, FRAME_RATE, PRESETS, Preset, degraded, draw
 from upscale.lab.metrics import psnr, ssim
 from upscale.lab.perceptual import Distance, distances
+from upscale.lab.scenes import Stock, scene
 from upscale.media.destination import destination
 from upscale.media.encoder import EncodeOptions, settle
 from upscale.media.info import VideoInfo
-from upscale.media.picture import lanczos, to_rgb
+from upscale.media.picture import SUFFIXES, lanczos, read_picture, to_rgb
 from upscale.media.source import Frame, Source
 from upscale.media.writer import Writer
 from upscale.motion.flow import find_flow, matchable
@@ -51,8 +53,13 @@ NLM_STRENGTH = 5.0
 """Filter strength of OpenCV's non-local means, in 8-bit levels, in the untrained chain that we compare
 with."""
 
+PHOTO_SIDE, PHOTO_FRAMES = 640, 50
+"""Size of the clip that a photo becomes, and its length where that is not said."""
+
 PERCEPTUAL_FRAMES = 2
 """Frames of a clip that the perceptual distance sees; it takes seconds for each."""
+
+SEEDS_APART = 1000
 
 LOSSLESS = EncodeOptions(codec="ffv1")
 
@@ -102,19 +109,22 @@ def evaluate_clips(
     sample: SampleOptions,
     seed: int = 0,
 ) -> Iterator[Results]:
-    """Measure every clip through every preset (and ``clean``, which is made small and nothing else).
+    """Measure every clip, or photo in motion, through every preset (and ``clean``, which is made small and
+    nothing else).
 
-    PSNR and SSIM are of luma, VMAF by libvmaf, flicker the mean change in 8-bit levels where the truth
-    stands still, tOF the mean error of the optical flow in pixels (Chu et al., "TecoGAN", 2020,
-    https://arxiv.org/abs/1811.09393). Yields after each trial. Raises UpscaleError."""
+    PSNR and SSIM are of luma, VMAF by libvmaf; flicker is the mean change in 8-bit levels, beyond that of
+    the blurred truth, where that stands still; tOF the mean error of the optical flow in pixels (Chu et
+    al., "TecoGAN", 2020, https://arxiv.org/abs/1811.09393). Yields after each trial. Raises UpscaleError.
+    """
     measures = distances(perceptual)
     results = Results(scale)
     methods = all_methods(temperatures, sample)
-    for clip, name in itertools.product(clips, presets):
+    for number, (clip, name) in enumerate(itertools.product(clips, presets)):
         preset = find_preset(name)
+        which = seed * SEEDS_APART + number  # another recipe for every clip
         with tempfile.TemporaryDirectory() as folder:
             old, true = Path(folder) / "old.mkv", Path(folder) / "true.mkv"
-            degrade_clip(clip, old, preset, scale, seed, truth=true, frames=frames, clean_size=True)
+            degrade_clip(clip, old, preset, scale, which, truth=true, frames=frames, clean_size=True)
             for method, restore in methods.items():
                 restored = Path(folder) / "restored.mkv"
                 restore(old, restored, scale)
@@ -142,8 +152,8 @@ def degrade_clip(
     clean_size: bool = False,
     overwrite: bool = False,
 ) -> None:
-    """Make an old film of a new one: lossless, ``scale`` times smaller, every frame at its time, without
-    sound.
+    """Make an old film of a new one, or of a photo in motion: lossless, ``scale`` times smaller, every
+    frame at its time, without sound.
 
     ``truth`` is where to put what a restoration should come to. Raises UpscaleError.
     """
@@ -152,7 +162,9 @@ def degrade_clip(
             raise UpscaleError(f"{path}: exists; use -y to overwrite it")
     recipe = draw(preset, np.random.default_rng(seed))
     with Source(clip) as source:
-        shown = list(itertools.islice(source.frames(), frames)) if frames else source.frames()
+        shown: Iterable[Frame] = itertools.islice(source.frames(), frames)
+        if clip.suffix.lower() in SUFFIXES:
+            shown = _in_motion(clip, frames or PHOTO_FRAMES, seed)
         times: list[Frame] = []
 
         def pictures() -> Iterator[Planes]:
@@ -169,6 +181,14 @@ def degrade_clip(
             for number, one in enumerate(itertools.chain([first], aged)):
                 for writer, planes in zip(writers, (one.picture, one.truth), strict=False):
                     writer.write(writer.picture(replace(times[number], planes=planes)))
+
+
+def _in_motion(photo: Path, frames: int, seed: int) -> Iterator[Frame]:
+    """A photo under a moving camera, as a clip of so many ``frames``."""
+    picture = np.round(read_picture(photo) * 255).clip(0, 255).astype(np.uint8)
+    side = min(PHOTO_SIDE, *picture.shape[1:])
+    clip = scene(Stock([picture]), side, frames, np.random.default_rng(seed))
+    return (Frame(planes, number, 1, Fraction(1, FRAME_RATE)) for number, planes in enumerate(clip))
 
 
 def _sized(planes: Planes, info: VideoInfo, scale: int, clean: bool) -> Planes:
@@ -296,10 +316,11 @@ def measured(restored: Path, truth: Path, perceptual: dict[str, Distance]) -> di
         values["PSNR-Y"].append(psnr(one, other))
         values["SSIM"].append(ssim(one, other))
     for (before, true_before), (after, true_after) in itertools.pairwise(pairs):
-        changes = (np.abs(cv2.blur(true_after[0][0] - true_before[0][0], (5, 5))) < STILL)[4:-4, 4:-4]
-        if changes.mean() > 0.02:
-            change = np.abs(after[0][0] - before[0][0])[4:-4, 4:-4]
-            values.setdefault("flicker", []).append(float(change[changes].mean()) * 255)
+        moved = cv2.blur(true_after[0][0] - true_before[0][0], (5, 5))
+        still = (np.abs(moved) < STILL)[4:-4, 4:-4]
+        if still.mean() > 0.02:
+            change = np.abs(after[0][0] - before[0][0] - moved)[4:-4, 4:-4]
+            values.setdefault("flicker", []).append(float(change[still].mean()) * 255)
         seen, known = (
             find_flow(matchable(a[0][0]), matchable(b[0][0])).forward
             for a, b in ((before, after), (true_before, true_after))

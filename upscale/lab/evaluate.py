@@ -16,6 +16,8 @@ from upscale.lab.metrics import psnr, ssim
 from upscale.lab.perceptual import Distance, distances
 from upscale.media.picture import find_pictures, lanczos, read_picture, to_rgb
 from upscale.models.luma import LumaPixelCNN
+from upscale.motion.window import windowed
+from upscale.planes import Planes
 from upscale.sampling.options import SampleOptions
 from upscale.sampling.upscaler import Upscaler
 
@@ -97,10 +99,14 @@ def _answers(
     yield "bicubic", bicubic.numpy()
     yield "Lanczos", np.stack([lanczos(plane, (size[0], size[1])) for plane in low.numpy()])
     variants = {"mean": ("mean", 0.0)} | {f"temperature {t:g}": ("clean", t) for t in temperatures}
+    variants["film, temperature 0"] = ("film", 0.0)
     for name, (model, temperature) in variants.items():
         chosen = replace(sample, model=model, temperature=temperature)
         upscaler = Upscaler.for_pictures(low.shape[1:], scale, chosen)
-        yield name, np.concatenate(upscaler((low[:1].numpy(), low[1:].numpy())))
+        planes: Planes = (low[:1].numpy(), low[1:].numpy())
+        if upscaler.window:
+            (planes,) = windowed([planes])
+        yield name, np.concatenate(upscaler(planes))
 
 
 def _measured(answer: NDArray[np.float32], high: Tensor, measures: dict[str, Distance]) -> dict[str, float]:

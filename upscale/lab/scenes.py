@@ -1,5 +1,6 @@
 """Photos in motion: short clips whose every frame is known, for networks that look at several frames."""
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from upscale.errors import UsageError
 from upscale.lab.dataset import load_pictures
 from upscale.media.source import Source
 from upscale.motion.flow import grid
@@ -64,8 +66,15 @@ class Stock:
     def load(
         cls, folder: Path, faces: Path | None, fonts: Path | None, clips: tuple[Path, ...], side: int
     ) -> Self:
-        """From folders of pictures, those of at least ``side`` pixels, and of fonts (with folders below
-        it); and from films, of which frames all over are kept."""
+        """From folders of pictures, those of at least ``side`` pixels, of portraits, and of fonts (in
+        folders below it too); and from films, of which all frames are kept.
+
+        Raises UpscaleError, and UsageError if there are fonts and nothing to write with.
+        """
+        if fonts and not importlib.util.find_spec("PIL"):
+            raise UsageError(
+                "pillow, which writes, is not installed; pip install 'upscale-pixelcnn[train]'"
+            )
         return cls(
             [picture.numpy() for picture in load_pictures(folder, slice(0, 3), side)],
             [picture.numpy() for picture in load_pictures(faces, slice(0, 3), side)] if faces else [],

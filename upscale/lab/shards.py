@@ -28,7 +28,7 @@ SIDE = 72
 FRAMES = 2 * RADIUS + 3
 """Frames of a scene: a window, and one more on each side for the encoder."""
 
-CLEAN_SHARE = 0.15
+CLEAN_SHARE = 0.2
 """Samples that are made small and nothing else: the film model must not soften what is good."""
 
 PRESET_SHARES = {"film16": 0.24, "silent": 0.2, "vhs": 0.14, "dvd": 0.14, "webcam": 0.14, "broadcast": 0.14}

@@ -8,7 +8,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,6 +34,12 @@ log = logging.getLogger(__name__)
 
 MEAN_WEIGHT = 10.0
 """Weight of the mean head's error beside the likelihood in nats per pixel."""
+
+FIRST = "enter.weight"
+"""The layer that reads the planes."""
+
+EASY = 1 / 255
+"""Added to the errors of samples before their geometric mean: flat ones would count for all."""
 
 WARM_UP = 200
 """Steps until the learning rate has risen to its full height."""
@@ -65,6 +71,9 @@ class TrainOptions:
     al. 2022, https://arxiv.org/abs/2203.09168, whose beta is half of it."""
     lead: float = 1.0
     """How much of the likelihood's gradient reaches the trunk; the mean head's error teaches it as well."""
+    geometric: bool = False
+    """Take the geometric mean of a batch's errors, as PSNR in dB does when it is averaged: samples that can
+    be restored well count as much as those that cannot."""
     context: int = 0
     context_channels: int = 64
     checkpoint_every: int = 500
@@ -87,12 +96,12 @@ def train(
     validation: Path | None,
     output: Path,
     checkpoint: Path,
-    initial: Path | None = None,
+    initial: Sequence[Path] = (),
 ) -> Iterator[Progress]:
     """Train, or go on from ``checkpoint`` if it is there, and write the averaged weights to ``output``.
 
-    ``initial`` names weights to begin with instead of random ones; they may be of another scale, and what
-    depends on it then begins anew.
+    ``initial`` names weights to begin with instead of random ones, the later before the earlier; they may
+    be of another scale, or of a smaller network: what does not fit begins anew.
 
     Yields after every step. Raises UpscaleError for unusable pictures, or a checkpoint of other options.
     """
@@ -102,8 +111,8 @@ def train(
     held_out = list(find_lessons(validation, options).held_out()) if validation else []
     torch.manual_seed(options.seed)
     network = _new_network(options, window=isinstance(taught, Shards))
-    if initial is not None:
-        _begin_with(network, initial)
+    for path in initial:
+        _begin_with(network, path)
     network.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(options.average))
     optimizer = torch.optim.AdamW(
@@ -138,7 +147,8 @@ def train(
             scores = validate(_averaged(average), held_out)
         if last or (step + 1) % options.checkpoint_every == 0:
             _write_checkpoint(checkpoint, options, step + 1, state)
-            record = {**asdict(options), "steps_done": step + 1, "pictures": len(taught)}
+            what = "scenes" if isinstance(taught, Shards) else "pictures"
+            record = {**asdict(options), "steps_done": step + 1, what: len(taught)}
             record["validation"] = scores or {}
             weights.save(output, _averaged(average), record)
         yield Progress(step + 1, loss.item(), time.monotonic() - began, scores)
@@ -172,14 +182,18 @@ def luma_loss(
     """Nats per pixel of the PixelCNN, plus the mean head's Charbonnier error."""
     cells = network.to_cells(batch.high)
     mean, features = network.condition(batch.low.contiguous(memory_format=torch.channels_last))
-    error = torch.sqrt((cells - mean) ** 2 + 1e-6).mean()
+    errors = torch.sqrt((cells - mean) ** 2 + 1e-6).mean((1, 2, 3))
+    error, weight = errors.mean(), torch.ones_like(errors)
+    if options.geometric:
+        error = (errors + EASY).log().mean().exp()
+        weight = error.detach() / (errors.detach() + EASY)
     # An 8-bit level stands for an interval; noise over it keeps a continuous density finite.
     noise = (torch.rand(cells.shape, generator=random, device=cells.device) - 0.5) / 255
     residuals = cells - mean.detach() + noise
     if options.lead < 1:
         features = torch.lerp(features.detach(), features, options.lead)
     log_density = sum(
-        _balanced(mixture, residuals[:, part], options.balance).sum()
+        (_balanced(mixture, residuals[:, part], options.balance) * weight.view(-1, 1, 1, 1)).sum()
         for part, mixture in network.mixtures(features, residuals)
     )
     return MEAN_WEIGHT * error - options.likelihood * log_density / cells.numel()
@@ -257,17 +271,21 @@ def _new_network(options: TrainOptions, window: bool) -> Network:
 
 
 def _begin_with(network: Network, path: Path) -> None:
-    """Take over the weights of ``path`` that fit. Raises UpscaleError if more than the scale is
-    different."""
-    begin = weights.load(path)
-    if begin.kind != network.kind or asdict(begin.config) | {"scale": network.scale} != asdict(
-        network.config
-    ):
-        raise UpscaleError(f"{path}: {begin.config} is not the network asked for, {network.config}")
-    state = network.state_dict()
+    """Take over what fits of the weights of ``path``: those of the same name and shape.
+
+    A first layer that reads fewer planes fits too: the rest of them begin at zero. Raises UpscaleError if
+    there is nothing to take over.
+    """
+    begin, state = weights.load(path).state_dict(), network.state_dict()
     fitting = {
-        name: value for name, value in begin.state_dict().items() if value.shape == state[name].shape
+        name: value for name, value in begin.items() if name in state and value.shape == state[name].shape
     }
+    first, own = begin.get(FIRST), state.get(FIRST)
+    if first is not None and own is not None and len(first) == len(own) and first.shape[1] < own.shape[1]:
+        fitting[FIRST] = torch.zeros_like(own)
+        fitting[FIRST][:, : first.shape[1]] = first
+    if not any(name.endswith("weight") for name in fitting):
+        raise UpscaleError(f"{path}: none of its layers is one of {network.config}")
     network.load_state_dict(state | fitting)
 
 

@@ -7,13 +7,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from upscale.errors import UpscaleError
 from upscale.media.source import ReadOptions, Source
+from upscale.motion.window import windowed
+from upscale.planes import Planes
 from upscale.sampling.options import SampleOptions
 from upscale.sampling.upscaler import Upscaler
+
+MODELS = ("clean", "film")
 
 ENCODERS = ((), ("--preset", "ultrafast"), ("--codec", "rawvideo"))
 """Options of the command: its default, a light encoder, and none to speak of."""
@@ -39,6 +44,7 @@ class Whole:
     alone: float
     """What the model takes for a frame of the film with nothing beside it: the median."""
     decode: float
+    align: float
     model: float
     pack: float
     encode: float
@@ -52,25 +58,29 @@ class Whole:
 
 
 def measure(film: Path, scale: int, threads: int = 0) -> list[Whole]:
-    """Run the command on ``film``, with each of ENCODERS. Raises UpscaleError where that fails."""
-    alone = _alone(film, scale, threads)
-    with tempfile.TemporaryDirectory() as folder:
-        numbers = ("--scale", f"{scale}", "--threads", f"{threads}")
-        shared = [str(film), str(Path(folder) / "out.mkv"), *numbers]
-        return [_run(shared, options, alone) for options in ENCODERS]
+    """Run the command on ``film`` by each of MODELS with each of ENCODERS. Raises UpscaleError where that
+    fails."""
+    rows = []
+    for name in MODELS:
+        alone = _alone(film, scale, threads, name)
+        with tempfile.TemporaryDirectory() as folder:
+            numbers = ("--scale", f"{scale}", "--threads", f"{threads}")
+            shared = [str(film), str(Path(folder) / "out.mkv"), *numbers]
+            rows += [_run(shared, ("--model", name, *options), alone) for options in ENCODERS]
+    return rows
 
 
 def markdown(film: Path, scale: int, rows: list[Whole]) -> str:
     """The table, in milliseconds for a frame."""
     lines = [
-        f"| {film.name}, x{scale} | ms/frame | model alone | the command adds | decode | model | pack "
-        "| encode | waiting | peak MB |",
-        "| --- |" + " --- |" * 9,
+        f"| {film.name}, x{scale} | ms/frame | model alone | the command adds | decode | align | model "
+        "| pack | encode | waiting | peak MB |",
+        "| --- |" + " --- |" * 10,
     ]
     for row in rows:
-        parts = (row.decode, row.model, row.pack, row.encode, row.waiting)
+        parts = (row.decode, row.align, row.model, row.pack, row.encode, row.waiting)
         cells = [
-            row.options or "as it is",
+            row.options,
             f"{row.seconds * 1000:.0f}",
             f"{row.alone * 1000:.0f}",
             f"{row.seconds / row.alone - 1:.0%}",
@@ -81,16 +91,19 @@ def markdown(film: Path, scale: int, rows: list[Whole]) -> str:
     return "\n".join(lines)
 
 
-def _alone(film: Path, scale: int, threads: int) -> float:
+def _alone(film: Path, scale: int, threads: int, model_name: str) -> float:
     times = []
     with Source(film, ReadOptions()) as source:
         info = source.info
         target = info.height * scale, info.width * scale
-        size, options = (info.height, info.width), SampleOptions(threads=threads)
+        size, options = (info.height, info.width), SampleOptions(model=model_name, threads=threads)
         model = Upscaler(size, target, info.pixels.subsampling, info.chroma_left, options)
-        for frame in itertools.islice(source.frames(), WARM_UP + FRAMES):
+        pictures: Iterator[Planes] = (frame.planes for frame in source.frames())
+        if model.window:
+            pictures = windowed(pictures)
+        for planes in itertools.islice(pictures, WARM_UP + FRAMES):
             before, began = model.reused, time.perf_counter()
-            model(frame.planes)
+            model(planes)
             if model.reused == before:
                 times.append(time.perf_counter() - began)
     if len(times) <= WARM_UP:
@@ -112,6 +125,7 @@ def _run(shared: list[str], options: tuple[str, ...], alone: float) -> Whole:
         summary["seconds"] / summary["frames"] - each["load"],
         alone,
         decode=each["decode"],
+        align=each["align"],
         model=each["model"],
         pack=each["pack"],
         encode=each["encode"],

@@ -61,6 +61,15 @@ MODELS = {
     model.name: model
     for model in (
         Model(
+            "film",
+            "for video, old footage above all: reads five frames, takes grain, dirt and compression away",
+            UPSCALER,
+            ("film", "clean"),
+            MULTISCALE + "sample_luma",
+            temperature=0.35,
+            denoises=True,
+        ),
+        Model(
             "clean",
             "for pictures and for clean video: multiscale PixelCNN on luma, chroma guided by it",
             UPSCALER,
@@ -84,7 +93,7 @@ MODELS = {
 }
 """Name -> the model."""
 
-FOR_VIDEO, FOR_PICTURES = "clean", "clean"
+FOR_VIDEO, FOR_PICTURES = "film", "clean"
 """The models that are taken unasked."""
 
 

@@ -96,13 +96,17 @@ class LumaPixelCNN(nn.Module):
         super().__init__()
         self.config = config
         self.steps = cell_order(config.scale)
-        planes, wide = len(config.planes), config.context_channels
+        # A window is read with what the mean begins from in front, so that a network that knows nothing of
+        # windows can be gone on from: it takes that for its frame.
+        planes, wide = len(config.planes) + (len(config.planes) > 1), config.context_channels
         self.enter: nn.Module = nn.Conv2d(planes, config.channels, 3, padding=1)
         self.enter_context: nn.Module | None = None
         self.leave_context: nn.Module | None = None
         if config.context:
             self.enter_context = nn.Conv2d(4 * planes, wide, 3, padding=1)
             self.leave_context = nn.Conv2d(wide, 4 * config.channels, 1)
+            for parameter in self.leave_context.parameters():
+                nn.init.zeros_(parameter)
         self.context = nn.ModuleList(ResidualBlock(wide) for _ in range(config.context))
         self.trunk = nn.ModuleList(ResidualBlock(config.channels) for _ in range(config.blocks))
         self.to_mean = nn.Conv2d(config.channels, config.scale**2, 3, padding=1)
@@ -156,13 +160,15 @@ class LumaPixelCNN(nn.Module):
 
         low : Tensor, shape = (N, planes, h, w). Returns (N, scale**2, h, w) float32 and (N, channels, h,
         w)."""
-        read = (low - self.offset) * self.gain
+        plain, read = self._plain(low), (low - self.offset) * self.gain
+        if self.planes > 1:
+            read = torch.cat([plain - 0.5, read], 1).contiguous(memory_format=torch.channels_last)
         entered = self.enter(read)
         features = entered if self.enter_context is None else entered + self._context(read)
         for block in self.trunk:
             features = block(features)
         features = features + entered
-        base = bicubic_cells(self._plain(low), self.base)
+        base = bicubic_cells(plain, self.base)
         return base + MEAN_UNIT * self.to_mean(features).float(), features
 
     def _context(self, read: Tensor) -> Tensor:

@@ -20,6 +20,12 @@ from upscale.models.luma import LumaConfig, LumaPixelCNN
 
 FORMAT = "upscale-1"
 
+KERNEL = 4
+"""Dimensions of a convolution's weights: all but a few of the numbers, and as good in half precision."""
+
+DATA = ("pictures", "scenes")
+"""What a training record may count."""
+
 Network = LumaPixelCNN | ChromaNet
 
 
@@ -32,7 +38,8 @@ class WeightsFile:
     config: dict[str, Any]
     training: dict[str, Any]
     multiplications: int
-    """Multiply-accumulates per sample of the input plane: every layer works at its resolution."""
+    """Multiply-accumulates per sample of the input plane: every layer works at its resolution, those of the
+    context at half of it."""
 
     @property
     def name(self) -> str:
@@ -49,19 +56,23 @@ class WeightsFile:
             f"{name} {dB:.2f} dB" for name, dB in self.training.get("validation", {}).items()
         )
         cost = f"{self.multiplications / 1000:.0f} kMAC per input sample"
-        data = f"trained on {self.training.get('pictures', 'unknown')} pictures"
-        return f"{cost}; {data}; PSNR {scores or 'not measured'}"
+        data = " and ".join(f"{self.training[what]} {what}" for what in DATA if what in self.training)
+        return f"{cost}; trained on {data or 'unknown data'}; PSNR {scores or 'not measured'}"
 
 
 def save(path: Path, network: Network, training: dict[str, Any]) -> None:
-    """Write the weights as float32, with their configuration and the ``training`` record."""
+    """Write kernels as float16 and the rest as float32, with their configuration and the ``training``
+    record."""
     metadata = {
         "format": FORMAT,
         "kind": network.kind,
         "config": json.dumps(asdict(network.config)),
         "training": json.dumps(training),
     }
-    state = {key: value.detach().float().contiguous() for key, value in network.state_dict().items()}
+    state = {
+        key: (value.detach().half() if value.ndim == KERNEL else value.detach().float()).contiguous()
+        for key, value in network.state_dict().items()
+    }
     partial = path.with_suffix(".part")
     save_file(state, partial, metadata)
     partial.replace(path)
@@ -73,7 +84,9 @@ def describe(path: Path) -> WeightsFile:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             keys = [key for key in file.keys() if key.endswith(".weight")]  # noqa: SIM118
-            layers = [file.get_slice(key).get_shape() for key in keys]
+            costs = [
+                math.prod(file.get_slice(key).get_shape()) // (4 if "context" in key else 1) for key in keys
+            ]
         if metadata.get("format") != FORMAT:
             raise UpscaleError(f"{path}: not weights of this program (format {metadata.get('format')!r})")
         return WeightsFile(
@@ -81,7 +94,7 @@ def describe(path: Path) -> WeightsFile:
             metadata["kind"],
             json.loads(metadata["config"]),
             json.loads(metadata.get("training", "{}")),
-            sum(math.prod(shape) for shape in layers),
+            sum(costs),
         )
     except FileNotFoundError:
         raise UpscaleError(f"{path}: no such file of weights") from None

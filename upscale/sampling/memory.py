@@ -19,6 +19,9 @@ BYTES_PER_INPUT_PIXEL = 1000
 BYTES_PER_OUTPUT_PIXEL = 64
 """Frames in flight, the noise, and what a light encoder holds; one that looks ahead wants 40 more."""
 
+BYTES_PER_ALIGNED_PIXEL = 150
+"""Flows and aligned planes, for each input pixel and each frame on a side of a window."""
+
 LARGEST_WINDOW = 950_000
 """Pixels of a tile's window on a CPU, to which larger ones bring nothing: 720p, or a third of 1080p."""
 
@@ -48,20 +51,25 @@ def available() -> int | None:
 
 
 def choose_tile(
-    size: tuple[int, int], scale: int, halo: int, memory: int | None, largest: int | None = None
+    size: tuple[int, int],
+    scale: int,
+    halo: int,
+    memory: int | None,
+    largest: int | None = None,
+    window: int = 0,
 ) -> tuple[int, int]:
     """Height and width of the tiles, in input pixels, for frames of ``size`` (height, width).
 
     ``memory`` is the bytes that all of it may take; None looks how much there is. ``largest`` is the most
-    pixels of a tile's window, halo included, that is of any use. Of the tiles that fit, those that have
-    the fewest pixels to compute, halos included.
-    """
+    pixels of a tile's window, halo included, that is of any use. ``window`` is frames on each side that are
+    aligned. Of the tiles that fit, those that have the fewest pixels to compute, halos included."""
     height, width = size
     pixels = height * width if largest is None else largest
     if memory is None and (free := available()) is not None:
         memory = PROGRAM + int((free - PROGRAM) * SHARE)
     if memory is not None:
         left = memory - PROGRAM - height * width * scale**2 * BYTES_PER_OUTPUT_PIXEL
+        left -= height * width * window * BYTES_PER_ALIGNED_PIXEL
         pixels = min(pixels, left // BYTES_PER_INPUT_PIXEL)
     best, least = (SMALLEST_TILE, SMALLEST_TILE), math.inf
     for rows, columns in product(_counts(height), _counts(width)):

@@ -183,7 +183,9 @@ class Upscaler:
             on_cpu = self.device.type == "cpu"
             if self.options.tile == 0:
                 largest = LARGEST_WINDOW if on_cpu else None
-                tile = choose_tile((height, width), network.scale, halo, self._memory(), largest)
+                tile = choose_tile(
+                    (height, width), network.scale, halo, self._memory(), largest, self.window
+                )
             # A CPU gains nothing from batches, and sums in another order: int8 would round otherwise.
             batch = 1 if on_cpu else self.options.batch
             self._tiled[place] = Tiles(network.scale, tile, halo, batch, on_cpu, network.grid)
