@@ -192,5 +192,6 @@ def observing(network: LumaPixelCNN) -> Iterator[None]:
         for hook in hooks:
             hook.remove()
     for block, (outer, inner, known) in spreads:
-        found = outer.best_range(ZERO - 1), inner.best_range(255), known.best_range(ZERO - 1)
+        # Inner features that are never positive add nothing: any range will do.
+        found = outer.best_range(ZERO - 1), inner.best_range(255) or 1.0, known.best_range(ZERO - 1)
         block.ranges.copy_(torch.tensor(found))
