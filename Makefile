@@ -50,18 +50,20 @@ FILM_LUMA = $(FILM) --context 6 --context-channels 96 --likelihood 0.2 --balance
 film-weights: $(VENV)/train
 	mkdir -p training/shards training/held-out
 	$(BIN)/upscale-lab shards $(PHOTOS)/train training/shards --faces $(PHOTOS)/faces-train --fonts $(FONTS) \
-		--clip $(CLIPS)/gesture-walk.mkv --count 26
+		--clip $(CLIPS)/gesture-walk.mkv --count 38
 	$(BIN)/upscale-lab shards $(PHOTOS)/validation training/held-out --faces $(PHOTOS)/faces-validation \
 		--fonts $(FONTS) --first 9000 --count 1
 	$(BIN)/upscale-lab train luma $(FILM_LUMA) training/film-x4-luma.safetensors --scale 4 --crop 192 --blocks 6 \
 		--steps 7000 --learning-rate 1.5e-3 --initial weights/clean-x4-luma.safetensors
 	$(BIN)/upscale-lab train luma $(FILM_LUMA) weights/film-x4-luma.safetensors --scale 4 --crop 192 --blocks 6 \
-		--steps 9000 --learning-rate 1.2e-3 --geometric --seed 3 \
+		--steps 16500 --learning-rate 1.2e-3 --geometric --seed 3 \
 		--initial training/film-x4-luma.safetensors --checkpoint training/refined-film-x4.checkpoint
-	$(BIN)/upscale-lab calibrate weights/film-x4-luma.safetensors training/shards
 	$(BIN)/upscale-lab train luma $(FILM_LUMA) weights/film-x2-luma.safetensors --scale 2 --crop 96 --blocks 4 \
-		--steps 4000 --learning-rate 1.2e-3 --geometric --initial weights/film-x4-luma.safetensors \
+		--steps 7000 --learning-rate 1.2e-3 --geometric --initial weights/film-x4-luma.safetensors \
 		--initial weights/clean-x2-luma.safetensors --checkpoint training/film-x2-luma.checkpoint
+	$(BIN)/upscale-lab judge weights/film-x4-luma.safetensors weights/film-x2-luma.safetensors \
+		--lessons training/shards --validation training/held-out
+	$(BIN)/upscale-lab calibrate weights/film-x4-luma.safetensors training/shards
 	$(BIN)/upscale-lab calibrate weights/film-x2-luma.safetensors training/shards
 	for scale in 4 2; do \
 		$(BIN)/upscale-lab train chroma $(FILM) weights/film-x$$scale-chroma.safetensors --scale $$scale \

@@ -9,15 +9,19 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import look
+from safetensors.torch import load_file
 from test_motion import pan, texture
 
 from upscale.errors import UpscaleError
 from upscale.lab.cli import main as lab
 from upscale.lab.dataset import downsample
 from upscale.lab.degrade import CLEAN, PRESETS, Recipe, degraded, draw, grain_field
+from upscale.lab.judging import teach_judge
 from upscale.lab.scenes import Stock, scene
 from upscale.lab.shards import SIDE, Shards, sample, write_shard
 from upscale.media.picture import write_picture
+from upscale.models import weights
+from upscale.models.luma import LumaConfig, LumaPixelCNN
 from upscale.planes import WINDOW, Planes
 
 NOTHING = draw(CLEAN, np.random.default_rng(0))
@@ -177,6 +181,47 @@ def test_what_is_to_be_kept_is_in_the_answer(stock: Stock, tmp_path: Path) -> No
     batches = [next(shards.batches(number)) for number in range(6)]
     kept = [low[keep, 0, 0] for batch in batches for low in batch.low]
     assert 0 < sum(float(share) > 0 for share in kept) < len(kept)
+
+
+def test_what_networks_are_told_of_damage_is_nearly_true(stock: Stock, tmp_path: Path) -> None:
+    write_shard(stock, tmp_path / "0.safetensors", 0, count=8)
+    shards, place = Shards(tmp_path, "luma", 4, 4 * SIDE, 8), WINDOW.index("damage")
+    told = [float(batch.low[0, place].mean()) for batch in shards.held_out()]
+    arrays = load_file(tmp_path / "0.safetensors")
+    for number, one in enumerate(told):
+        seen, small = (arrays[name][number].float() for name in ("planes", "small"))
+        error = float((seen[0] - small).square().mean().sqrt()) * 255
+        assert 2 ** (4 * one) - 1 == pytest.approx(min(error, 15), rel=0.01)
+    taught = [float(low[place].mean()) for n in range(20) for low in next(shards.batches(n)).low]
+    apart = [min(abs(one - true) for true in told) for one in taught]
+    assert 0.002 < np.mean(apart) < 0.06
+
+
+def test_a_judge_is_taught_for_several_networks(stock: Stock, tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    write_shard(stock, shards / "0.safetensors", 0, count=12)
+    files = [tmp_path / f"film-x{scale}.safetensors" for scale in (4, 2)]
+    for path, scale in zip(files, (4, 2), strict=True):
+        weights.save(path, LumaPixelCNN(LumaConfig(scale, 4, 1, 5, WINDOW)), {"scenes": 12})
+    verdicts = list(teach_judge(files, shards, shards, 60))
+    assert [verdict.step for verdict in verdicts] == [*range(1, 61)]
+    last = verdicts[-1].held_out
+    assert last is not None
+    assert last < 0.8 * np.mean([verdict.taught for verdict in verdicts[:3]])
+    states = [weights.load(path).state_dict() for path in files]
+    judges = [{k: v for k, v in state.items() if k.startswith("judge.")} for state in states]
+    assert judges[0]
+    for name, value in judges[0].items():
+        torch.testing.assert_close(judges[1][name], value, rtol=0, atol=0)
+    assert weights.describe(files[1]).training == {"scenes": 12}
+
+
+def test_clean_weights_have_no_judge(tmp_path: Path) -> None:
+    path = tmp_path / "clean.safetensors"
+    weights.save(path, LumaPixelCNN(LumaConfig(2, 4, 1)), {})
+    with pytest.raises(UpscaleError, match="have a judge"):
+        list(teach_judge([path], tmp_path, tmp_path, 1))
 
 
 def test_a_folder_without_shards_is_one_line(tmp_path: Path) -> None:

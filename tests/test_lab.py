@@ -120,7 +120,7 @@ def test_a_film_network_begins_as_the_clean_one_on_the_merge(tmp_path: Path) -> 
     weights.save(path, clean, {})
     training._begin_with(film, path)
     low = torch.rand(1, len(WINDOW), 12, 14)
-    low[:, WINDOW.index("noise")], low[:, WINDOW.index("keep")] = 1.0, 0.0
+    low[:, WINDOW.index("damage")], low[:, WINDOW.index("keep")] = 1.0, 0.0
     merge = low[:, WINDOW.index("merge")][:, None]
     torch.testing.assert_close(sample_luma(film, low, None, 0.0), sample_luma(clean, merge, None, 0.0))
 

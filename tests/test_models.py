@@ -14,6 +14,7 @@ from upscale.errors import UpscaleError
 from upscale.models import weights
 from upscale.models.catalog import find_stage, stages_for
 from upscale.models.chroma import ChromaConfig, ChromaNet
+from upscale.models.judge import STEPS, Judge, damage, error_of
 from upscale.models.layers import bicubic_cells, upsampling_kernel
 from upscale.models.luma import LumaConfig, LumaPixelCNN
 from upscale.models.mixture import Mixture, log_odds
@@ -196,13 +197,31 @@ def test_context_takes_odd_sizes(size: tuple[int, int]) -> None:
     assert features.shape == (1, 4, *size)
 
 
-def test_the_mean_begins_from_the_merge_where_there_is_noise() -> None:
+def test_the_mean_begins_from_the_merge_where_there_is_damage() -> None:
     network = LumaPixelCNN(LumaConfig(2, **FILM)).eval()
     low = torch.zeros(1, len(WINDOW), 1, 3)
     low[:, WINDOW.index("centre")], low[:, WINDOW.index("merge")] = 0.25, 0.75
-    low[0, WINDOW.index("noise"), 0, 1:] = 5 / 255  # the first place is clean,
+    low[0, WINDOW.index("damage"), 0, 1:] = 0.5  # the first place is clean,
     low[0, WINDOW.index("keep"), 0, 2] = 1  # and at the last all is to stay
     torch.testing.assert_close(network._plain(low)[0, 0, 0], torch.tensor([0.25, 0.75, 0.25]))
+
+
+def test_a_judgement_is_the_mean_over_the_frame_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = Judge()
+    window = torch.rand(2, 5, 80, 64)
+    whole = judge.of_frame(window)
+    torch.testing.assert_close(whole, judge(window), rtol=0, atol=0.5001 / STEPS)
+    assert (whole * STEPS == (whole * STEPS).round()).all()
+    monkeypatch.setattr("upscale.models.judge.ROWS", 32)  # only what lies across a border differs a little
+    torch.testing.assert_close(whole, judge.of_frame(window), rtol=0, atol=2.0001 / STEPS)
+
+
+def test_damage_tells_the_error() -> None:
+    clean = torch.full((3, 1, 8, 8), 0.5)
+    errors = torch.tensor([0.0, 1.0, 15.0])
+    told = damage(clean + errors.view(-1, 1, 1, 1) / 255, clean)
+    torch.testing.assert_close(told, torch.tensor([0, 0.25, 1]))
+    torch.testing.assert_close(error_of(told), errors)
 
 
 def test_nothing_beyond_the_receptive_field_of_chroma_matters() -> None:

@@ -10,10 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from upscale.errors import UsageError
-from upscale.models import int8
+from upscale.models import int8, weights
+from upscale.models.catalog import find_stage
+from upscale.models.judge import error_of
 from upscale.models.luma import LumaConfig, LumaPixelCNN
 from upscale.models.mixture import log_odds
 from upscale.motion.window import windowed
+from upscale.planes import WINDOW
 from upscale.sampling.chroma import luma_at_chroma, resite, siting_shift
 from upscale.sampling.memory import choose_tile, parse_size
 from upscale.sampling.multiscale import SIGNAL, mean_luma, sample_luma
@@ -236,6 +239,22 @@ def test_what_is_to_be_kept_stays() -> None:
     assert gone < half < kept
     assert gone == unasked
     assert gone < 0.6 * kept
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_the_judge_tells_how_grainy_a_film_is(scale: int) -> None:
+    network = weights.load(find_stage("film", scale).luma.path)
+    assert isinstance(network, LumaPixelCNN)
+    random = np.random.default_rng(3)
+    slope = np.linspace(0.3, 0.6, 128, dtype=np.float32) * np.ones((1, 96, 1), np.float32)
+    judged = []
+    for levels in (0, 3, 10):
+        grainy = [
+            (slope + random.normal(0, levels / 255, slope.shape).astype(np.float32),) for _ in range(5)
+        ]
+        window = torch.from_numpy(list(windowed(grainy))[2][0])[None]
+        judged.append(float(error_of(network.told(window, 0.0)[0, WINDOW.index("damage"), 0, 0])))
+    assert judged[0] < 1 < 2 < judged[1] < judged[2] < 15
 
 
 def test_a_window_may_be_short_or_missing() -> None:

@@ -10,14 +10,15 @@ Codes beyond nominal black and white ("footroom" and "headroom" of limited range
 [0, 1] and survive the way to float and back.
 """
 
-WINDOW = ("centre", "merge", "median", "spread", "weight", "noise", "keep")
+WINDOW = ("centre", "merge", "median", "spread", "weight", "damage", "keep")
 """Planes of luma [7, H, W] that a window of frames adds up to, in this order:
 
 centre   the frame itself
 merge    the frame and its aligned neighbours, weighted by how far each can be trusted
-median   of the aligned neighbours without the frame: what is in the frame alone, as dust is, is not in it
+median   of the aligned neighbours without the frame: what is in the frame alone, as dust is, is not in it;
+         the merge where there is but one
 spread   standard deviation of the aligned neighbours
 weight   sum of the weights, from 1/5 (the frame alone) to 1
-noise    standard deviation of the noise, the same everywhere
+damage   how far the frame is from the clean picture, the same everywhere: see ``models.judge.damage``
 keep     how much of grain and compression noise is to stay, from 0 to 1, the same everywhere
 """

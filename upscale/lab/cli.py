@@ -292,6 +292,22 @@ def calibrate(weights: Path, lessons: Path) -> None:
 
 
 @main.command()
+@click.argument("weights", nargs=-1, required=True, type=FILE)
+@click.option("--lessons", required=True, type=FOLDER, help="Shards to learn from.")
+@click.option("--validation", required=True, type=FOLDER, help="Shards to be examined on.")
+@click.option("--steps", type=click.IntRange(1), default=4000, show_default=True)
+@reporting_errors
+def judge(weights: tuple[Path, ...], lessons: Path, validation: Path, steps: int) -> None:
+    """Teach the judge of film WEIGHTS how damaged frames are; all of them get the same."""
+    from upscale.lab.judging import teach_judge
+
+    for verdict in teach_judge(weights, lessons, validation, steps):
+        if verdict.step % 100 == 0 or verdict.held_out is not None:
+            held_out = "" if verdict.held_out is None else f", {verdict.held_out:.2f} on held-out scenes"
+            click.echo(f"step {verdict.step}/{steps}  wrong by {verdict.taught:.2f} octaves{held_out}")
+
+
+@main.command()
 @click.argument("inputs", nargs=-1, required=True, type=FILE)
 @click.argument("output", type=FILE)
 @click.option("--at", type=Time(), default="0", show_default=True, help="Which frame: seconds, or h:mm:ss.")

@@ -28,6 +28,9 @@ SHARP = 0.75
 SPEEDS = ((0.0, 0.15), (2.0, 0.25), (6.0, 0.3), (16.0, 0.2), (40.0, 0.1))
 """Standard deviation of the motion in pixels a frame, and how often it is drawn."""
 
+DENSEST = 5.0
+"""How much smaller photos are made at most."""
+
 SECOND_LAYER = 0.35
 LOCAL_WARP = 0.25
 MOTION_BLUR = 0.3
@@ -152,8 +155,9 @@ def _moving(
 ) -> list[NDArray[np.float32]]:
     """A picture seen by a moving camera, [side, side, 3] in [0, 1] each."""
     _, height, width = picture.shape
-    # The part that the camera may meet, a little smaller than it is: photos are softer than video.
-    shrink = random.uniform(1, min(2.0, height / side, width / side))
+    # The part that the camera may meet, smaller than it is: photos are softer than video, and small frames
+    # show as much as large ones, so that their detail is dense.
+    shrink = np.exp(random.uniform(0, np.log(max(1, min(DENSEST, height / side, width / side)))))
     reach = min(int(side * shrink * 1.7), height, width)
     top, left = random.integers(height - reach + 1), random.integers(width - reach + 1)
     part = picture[:, top : top + reach, left : left + reach].transpose(1, 2, 0)

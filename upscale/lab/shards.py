@@ -16,8 +16,8 @@ from upscale.errors import UpscaleError
 from upscale.lab.dataset import Batch, downsample, turned
 from upscale.lab.degrade import CLEAN, PRESETS, Recipe, degraded, draw
 from upscale.lab.scenes import Stock, scene
+from upscale.models.judge import damage
 from upscale.motion.flow import find_flow, matchable
-from upscale.motion.noise import noise_level
 from upscale.motion.window import RADIUS, gather
 from upscale.planes import Planes
 from upscale.sampling.chroma import luma_at_chroma
@@ -42,6 +42,9 @@ KEEPING = 0.2
 """Share of the samples in which a part of grain and compression noise is to stay: FFDNet's dial (Zhang,
 Zuo, Zhang 2018, https://arxiv.org/abs/1710.04026), for how much instead of how noisy."""
 
+MISJUDGED = 0.06
+"""Standard deviation of the damage that networks are told around the true one, as their judge errs."""
+
 LOOK_EVERY = 500
 """Batches between looks for new shards."""
 
@@ -49,7 +52,7 @@ LOOK_EVERY = 500
 def write_shard(stock: Stock, path: Path, seed: int, scale: int = 4, count: int = IN_A_SHARD) -> None:
     """Make ``count`` samples and save them; the same for the same seed.
 
-    planes  [N, 5, SIDE, SIDE] float16, the first of ``planes.WINDOW``     noise  [N] float32
+    planes  [N, 5, SIDE, SIDE] float16, the first of ``planes.WINDOW``
     small   [N, SIDE, SIDE] float16, the centre before its degradation     truth  [N, s*SIDE, s*SIDE] uint8
     chroma  [N, 2, SIDE/2, SIDE/2] float16, merged    colours  [N, 2, s*SIDE/2, s*SIDE/2] uint8, the truth's
     """
@@ -79,7 +82,6 @@ def sample(stock: Stock, scale: int, random: np.random.Generator) -> dict[str, n
     )
     return {
         "planes": planes[0][:5].astype(np.float16),
-        "noise": planes[0][5, 0, 0],
         "small": aged[centre].small[0][0].astype(np.float16),
         "truth": np.round(truth[0][0] * 255).astype(np.uint8),
         "chroma": chroma.astype(np.float16),
@@ -110,8 +112,7 @@ def _aligned(pictures: list[Planes], centre: int) -> Planes:
     for place in others:
         flow = find_flow(*(seen[i] for i in sorted((place, centre))))
         flows.append((flow.forward, flow.backward) if place > centre else (flow.backward, flow.forward))
-    noise = float(np.median([noise_level(planes[0][0]) for planes in pictures]))
-    return gather(pictures[centre], [pictures[place] for place in others], flows, noise)
+    return gather(pictures[centre], [pictures[place] for place in others], flows)
 
 
 def _halved(plane: np.ndarray) -> np.ndarray:
@@ -137,7 +138,7 @@ class Shards:
             raise UpscaleError(f"a crop of {crop} is larger than the samples, {side * scale}")
 
     def __len__(self) -> int:
-        return sum(len(file["noise"]) for file in self._files.values())
+        return sum(len(file["planes"]) for file in self._files.values())
 
     def _look(self) -> None:
         for path in sorted(self._folder.glob("*.safetensors")):
@@ -158,7 +159,8 @@ class Shards:
             for _ in range(self._batch):
                 file = files[random.integers(len(files))]
                 keep = float(random.random()) if random.random() < KEEPING else 0.0
-                low, high = self._read(file, int(random.integers(len(file["noise"]))), keep)
+                sample, misjudged = int(random.integers(len(file["planes"]))), random.normal(0, MISJUDGED)
+                low, high = self._read(file, sample, keep, misjudged)
                 rows.append(_crop(low, high, self._crop, random))
             yield Batch(*(torch.stack(part) for part in zip(*rows, strict=True)))
             number += 1
@@ -166,11 +168,13 @@ class Shards:
     def held_out(self) -> Iterator[Batch]:
         """Every sample, whole, one by one; nothing of its noise is to be kept."""
         for file in self._files.values():
-            for number in range(len(file["noise"])):
-                low, high = self._read(file, number, 0.0)
+            for number in range(len(file["planes"])):
+                low, high = self._read(file, number, 0.0, 0.0)
                 yield Batch(low[None], high[None])
 
-    def _read(self, file: dict[str, Tensor], number: int, keep: float) -> tuple[Tensor, Tensor]:
+    def _read(
+        self, file: dict[str, Tensor], number: int, keep: float, misjudged: float
+    ) -> tuple[Tensor, Tensor]:
         truth = file["truth"][number].float()[None, None] / 255
         reduction = truth.shape[3] // SIDE // self._scale
         if self._kind == "chroma":
@@ -180,7 +184,8 @@ class Shards:
             return file["chroma"][number].float(), high[0]
         planes = file["planes"][number].float()
         same = torch.ones(1, SIDE, SIDE)
-        low = torch.cat([planes, same * file["noise"][number], same * keep])
+        judged = damage(planes[None, :1], file["small"][number].float()[None, None]) + misjudged
+        low = torch.cat([planes, same * judged.clamp(0, 1), same * keep])
         high = _reduced(truth, reduction)
         if keep:
             lost = (planes[:1] - file["small"][number].float())[None]

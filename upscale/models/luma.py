@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from upscale.models.judge import Judge, error_of
 from upscale.models.layers import bicubic_cells, conv3x3, planes, upsampling_kernel
 from upscale.models.mixture import MEAN_UNIT, NUMBERS, Mixture
 from upscale.models.order import cell_order, raster_index
@@ -40,9 +41,9 @@ class LumaConfig:
     context_channels: int = 64
 
 
-NOISY = 1 / 255
-"""Noise from which on the mean begins from the merge, and no longer from the frame alone: an 8-bit
-level."""
+CLEAN, DAMAGED = 0.4, 1.4
+"""Errors of the frame, in 8-bit levels, between which the mean passes from beginning with the frame to
+beginning with the merge. Rounding to 8 bits alone makes 0.29."""
 
 READ = {
     "centre": (0.5, 1.0),
@@ -50,7 +51,7 @@ READ = {
     "median": (0.5, 1.0),
     "spread": (0.0, 8.0),
     "weight": (0.5, 1.0),
-    "noise": (0.0, 20.0),
+    "damage": (0.5, 2.0),
     "keep": (0.0, 1.0),
 }
 """Planes that a network can read (see ``planes.WINDOW``): what is subtracted from each, and then its
@@ -107,6 +108,7 @@ class LumaPixelCNN(nn.Module):
             self.leave_context = nn.Conv2d(wide, 4 * config.channels, 1)
             for parameter in self.leave_context.parameters():
                 nn.init.zeros_(parameter)
+        self.judge = Judge() if "damage" in config.planes else None
         self.context = nn.ModuleList(ResidualBlock(wide) for _ in range(config.context))
         self.trunk = nn.ModuleList(ResidualBlock(config.channels) for _ in range(config.blocks))
         self.to_mean = nn.Conv2d(config.channels, config.scale**2, 3, padding=1)
@@ -155,6 +157,17 @@ class LumaPixelCNN(nn.Module):
         """All the residual blocks, by the chain that they stand in."""
         return self.context, self.trunk, self.chain
 
+    def told(self, window: Tensor, keep: float) -> Tensor:
+        """All that it reads, (N, planes, h, w), of the ``window`` of whole frames, (N, at least 5, h, w).
+
+        That is judged for its damage; ``keep``, from 0 to 1, is the user's to say."""
+        if self.judge is None:
+            return window
+        given = window[:, : self.planes - 2]
+        same = torch.ones_like(given[:, :1])
+        damage = self.judge.of_frame(given).view(-1, 1, 1, 1)
+        return torch.cat([given, same * damage, same * keep], 1)
+
     def condition(self, low: Tensor) -> tuple[Tensor, Tensor]:
         """The mean of every pixel as cells, and the features that the chain starts from.
 
@@ -188,14 +201,15 @@ class LumaPixelCNN(nn.Module):
     def _plain(self, low: Tensor) -> Tensor:
         """The picture that the mean begins from, (N, 1, h, w).
 
-        That is the merge where there is noise to be rid of; a clean picture would only lose by it.
+        That is the merge if the frame is damaged; a clean one would only lose by it.
         """
         names = self.config.planes
         centre = low[:, :1]
         if "merge" not in names:
             return centre
-        merge, noise, keep = (low[:, names.index(name)][:, None] for name in ("merge", "noise", "keep"))
-        return torch.lerp(centre, merge, (noise / NOISY).clamp(max=1) * (1 - keep))
+        merge, damage, keep = (low[:, names.index(name)][:, None] for name in ("merge", "damage", "keep"))
+        damaged = ((error_of(damage) - CLEAN) / (DAMAGED - CLEAN)).clamp(0, 1)
+        return torch.lerp(centre, merge, damaged * (1 - keep))
 
     def advance(self, index: int, features: Tensor, known: Tensor) -> Tensor:
         """One step of the chain: its features (N, channels, h, w), from those of the step before.

@@ -26,6 +26,9 @@ KERNEL = 4
 DATA = ("pictures", "scenes")
 """What a training record may count."""
 
+REDUCED = {"context": 4, "judge.body.0": 4, "judge.body.1": 16, "judge": 64}
+"""Part of a layer's name -> input pixels for each place that it works at; the first that fits."""
+
 Network = LumaPixelCNN | ChromaNet
 
 
@@ -39,7 +42,7 @@ class WeightsFile:
     training: dict[str, Any]
     multiplications: int
     """Multiply-accumulates per sample of the input plane: every layer works at its resolution, those of the
-    context at half of it."""
+    context at half of it, the judge's at less and less."""
 
     @property
     def name(self) -> str:
@@ -84,9 +87,7 @@ def describe(path: Path) -> WeightsFile:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             keys = [key for key in file.keys() if key.endswith(".weight")]  # noqa: SIM118
-            costs = [
-                math.prod(file.get_slice(key).get_shape()) // (4 if "context" in key else 1) for key in keys
-            ]
+            costs = [math.prod(file.get_slice(key).get_shape()) // _reduction(key) for key in keys]
         if metadata.get("format") != FORMAT:
             raise UpscaleError(f"{path}: not weights of this program (format {metadata.get('format')!r})")
         return WeightsFile(
@@ -100,6 +101,11 @@ def describe(path: Path) -> WeightsFile:
         raise UpscaleError(f"{path}: no such file of weights") from None
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise UpscaleError(f"{path}: damaged weights ({error}); install the package again") from error
+
+
+def _reduction(key: str) -> int:
+    """Input pixels for each place that a layer works at."""
+    return next((pixels for part, pixels in REDUCED.items() if part in key), 1)
 
 
 def load(path: Path) -> Network:

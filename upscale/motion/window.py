@@ -54,7 +54,6 @@ class _Picture:
     planes: Planes
     matchable: NDArray[np.uint8]
     thumbnail: NDArray[np.float32]
-    noise: float
     shot: int
     times: list[int]
     """How many frames it stands for, in a list of one, as it grows."""
@@ -66,19 +65,17 @@ def gather(
     centre: Planes,
     neighbours: Sequence[Planes],
     flows: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]],
-    noise: float,
     pool: ThreadPoolExecutor | None = None,
 ) -> Planes:
-    """The planes of ``planes.WINDOW`` but the last, [6, H, W], and merged chroma [2, h, w] unless grey.
+    """The planes of ``planes.WINDOW`` but the last two, [5, H, W], and merged chroma [2, h, w] unless grey.
 
-    ``flows`` are, for each neighbour, those from the centre to it and back. ``noise`` is of luma's range.
+    ``flows`` are, for each neighbour, those from the centre to it and back.
     """
     luma = centre[0][0]
     each = pool.map if pool is not None else map
     aligned = list(each(lambda planes, flow: align(luma, planes[0][0], *flow), neighbours, flows))
     merge, median, spread, weight = _combined(luma, aligned)
-    level = np.full_like(luma, noise)
-    planes = np.stack([luma, merge, median, spread, weight, level])
+    planes = np.stack([luma, merge, median, spread, weight])
     if len(centre) == 1:
         return (planes,)
     return planes, _merged_chroma(centre[1], [planes[1] for planes in neighbours], aligned)
@@ -131,7 +128,7 @@ def windowed(
                 report()
             luma_noise = noise_level(planes[0][0])
             levels.append((luma_noise, max(map(noise_level, planes[1])) if len(planes) > 1 else 0.0))
-            new = _Picture(planes, matchable(planes[0][0]), small, luma_noise, shot, [1])
+            new = _Picture(planes, matchable(planes[0][0]), small, shot, [1])
             if min(planes[0].shape[1:]) >= SMALLEST:
                 for distance, earlier in enumerate(list(held)[: -radius - 1 : -1], 1):
                     if earlier.shot == shot:
@@ -144,7 +141,7 @@ def windowed(
 
 def _window(held: "deque[_Picture]", place: int, radius: int, pool: ThreadPoolExecutor) -> Planes:
     centre = held[place]
-    neighbours, flows, levels = [], [], [centre.noise]
+    neighbours, flows = [], []
     for other in range(max(place - radius, 0), min(place + radius + 1, len(held))):
         neighbour = held[other]
         earlier = centre if other > place else neighbour
@@ -155,8 +152,7 @@ def _window(held: "deque[_Picture]", place: int, radius: int, pool: ThreadPoolEx
         there = (flow.forward, flow.backward)
         flows.append(there if other > place else there[::-1])
         neighbours.append(neighbour.planes)
-        levels.append(neighbour.noise)
-    return gather(centre.planes, neighbours, flows, float(np.median(levels)), pool)
+    return gather(centre.planes, neighbours, flows, pool)
 
 
 def _combined(centre: Plane, aligned: Sequence[Aligned]) -> tuple[Plane, Plane, Plane, Plane]:
@@ -171,6 +167,8 @@ def _combined(centre: Plane, aligned: Sequence[Aligned]) -> tuple[Plane, Plane, 
     stack = np.stack([one.luma for one in aligned])
     total, count = stack.sum(0), len(stack)
     median = total / count
+    if count == 1:  # one against one: where they differ, nothing says which of them is dirty
+        median = merge
     if count > 2:  # of three the middle one, of four the mean of the middle two
         median = (total - stack.min(0) - stack.max(0)) / (count - 2)
     return merge, median, stack.std(0), weights / np.float32(2 * RADIUS + 1)

@@ -107,7 +107,7 @@ class Upscaler:
     def begin(self, planes: Planes, time: int = 0) -> Callable[[], Planes]:
         """Set to work on a frame. What this answers gives, when called, the answer to it.
 
-        planes : luma [1, H, W], or [6, H, W] of its window, and chroma [2, h, w] unless grey, float32; the
+        planes : luma [1, H, W], or [5, H, W] of its window, and chroma [2, h, w] unless grey, float32; the
         answer is luma and chroma, larger, on the CPU. ``time`` is the frame's place in the film, for grain
         that moves.
 
@@ -132,9 +132,7 @@ class Upscaler:
         return answer
 
     def _luma(self, network: LumaPixelCNN, luma: Tensor, number: int, time: int) -> Tensor:
-        if luma.shape[1] < network.planes:  # the last plane of a window is the user's to say
-            keep = 1 - (1 if self.options.denoise is None else self.options.denoise)
-            luma = torch.cat([luma, torch.full_like(luma[:, :1], keep)], 1)
+        luma = network.told(luma, 1 - (1 if self.options.denoise is None else self.options.denoise))
 
         def run(low: Tensor, odds: Tensor | None = None) -> Tensor:
             low = low.contiguous(memory_format=torch.channels_last)
