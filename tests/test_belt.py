@@ -9,7 +9,7 @@ import pytest
 
 from upscale import pipeline
 from upscale.belt import overlap
-from upscale.media.source import Source
+from upscale.media.read.source import Source
 from upscale.planes import Planes
 
 

@@ -14,7 +14,7 @@ import pytest
 from click.testing import Result
 from test_awkward import X264B, lag, picture, samples, sound
 
-from upscale.media.source import Source
+from upscale.media.read.source import Source
 
 Run = Callable[..., Result]
 FAST = ("-s", "2", "-m", "nearest", "--preset", "ultrafast")

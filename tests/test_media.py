@@ -12,13 +12,13 @@ from av.stream import Disposition
 from conftest import look
 
 from upscale.errors import UpscaleError, UsageError
-from upscale.media import source as source_module
-from upscale.media.destination import destination
-from upscale.media.encoder import EncodeOptions, check_encoder, default_codec, output_format, settle
 from upscale.media.pixels import PixelFormat
-from upscale.media.sound import ConvertedSound
-from upscale.media.source import ReadOptions, Source
-from upscale.media.writer import Writer
+from upscale.media.read import source as source_module
+from upscale.media.read.source import ReadOptions, Source
+from upscale.media.write.destination import destination
+from upscale.media.write.encoder import EncodeOptions, check_encoder, default_codec, output_format, settle
+from upscale.media.write.sound import ConvertedSound
+from upscale.media.write.writer import Writer
 
 MakeClip = Callable[..., Path]
 LOSSLESS = EncodeOptions(crf=0, preset="ultrafast")

@@ -12,8 +12,8 @@ from click.testing import Result
 from numpy.typing import NDArray
 
 from upscale.errors import UsageError
-from upscale.media.crop import Crop, find_borders
-from upscale.media.source import ReadOptions, Source
+from upscale.media.read.crop import Crop, find_borders
+from upscale.media.read.source import ReadOptions, Source
 
 Run = Callable[..., Result]
 

@@ -96,7 +96,7 @@ def test_interrupted_pictures_leave_nothing(
     def stop(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("upscale.media.writer.Writer._finish", stop)
+    monkeypatch.setattr("upscale.media.write.writer.Writer._finish", stop)
     assert upscale(film, tmp_path / "out" / "%03d.png", *FAST).exit_code == 130
     assert list((tmp_path / "out").iterdir()) == []
 

@@ -227,7 +227,7 @@ def main(
         raise click.UsageError("-y and -n contradict each other; choose one")
     _check_pipes(source, target, as_json)
     from upscale import pipeline
-    from upscale.media.destination import existing
+    from upscale.media.write.destination import existing
     from upscale.progress import FilmProgress
 
     if skip_existing and existing(target):
@@ -256,8 +256,8 @@ def _check_pipes(source: Path, target: Path, as_json: bool) -> None:
 
 
 def _job(source: Path, target: Path, overwrite: bool, **options: Any) -> "Job":
-    from upscale.media.encoder import EncodeOptions, parse_codec_options
-    from upscale.media.source import ReadOptions
+    from upscale.media.read.source import ReadOptions
+    from upscale.media.write.encoder import EncodeOptions, parse_codec_options
     from upscale.pipeline import Job
     from upscale.sampling.memory import parse_size
 

@@ -23,13 +23,14 @@ from av.video.frame import VideoFrame
 
 from upscale.belt import overlap
 from upscale.errors import UpscaleError, UsageError
-from upscale.media.destination import Destination, destination, existing
-from upscale.media.encoder import EncodeOptions, Encoder, check_encoder, default_codec, settle
+from upscale.media.frame import Frame
 from upscale.media.info import VideoInfo
 from upscale.media.picture import is_sequence
 from upscale.media.pipe import STANDARD
-from upscale.media.source import Frame, ReadOptions, Source
-from upscale.media.writer import Writer
+from upscale.media.read.source import ReadOptions, Source
+from upscale.media.write.destination import Destination, destination, existing
+from upscale.media.write.encoder import EncodeOptions, Encoder, check_encoder, default_codec, settle
+from upscale.media.write.writer import Writer
 from upscale.models.catalog import find_model, stages_for
 from upscale.motion.deflicker import Flicker, deflickered
 from upscale.motion.window import Noise, windowed

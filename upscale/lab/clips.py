@@ -27,12 +27,13 @@ from upscale.lab.degrade import CLEAN, FRAME_RATE, PRESETS, Preset, degraded, dr
 from upscale.lab.metrics import psnr, ssim
 from upscale.lab.perceptual import Distance, distances
 from upscale.lab.scenes import Stock, scene
-from upscale.media.destination import destination
-from upscale.media.encoder import EncodeOptions, settle
+from upscale.media.frame import Frame
 from upscale.media.info import VideoInfo
 from upscale.media.picture import SUFFIXES, lanczos, read_picture, to_rgb
-from upscale.media.source import Frame, Source
-from upscale.media.writer import Writer
+from upscale.media.read.source import Source
+from upscale.media.write.destination import destination
+from upscale.media.write.encoder import EncodeOptions, settle
+from upscale.media.write.writer import Writer
 from upscale.motion.flow import find_flow, matchable
 from upscale.motion.window import windowed
 from upscale.pipeline import Job, prepared, run

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from upscale.errors import UpscaleError, UsageError
 from upscale.media.pixels import from_planes
-from upscale.media.source import Source
+from upscale.media.read.source import Source
 
 GAP = 4
 """White pixels between two pictures."""

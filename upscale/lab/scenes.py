@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from upscale.errors import UsageError
 from upscale.lab.dataset import load_pictures
-from upscale.media.source import Source
+from upscale.media.read.source import Source
 from upscale.motion.flow import grid
 from upscale.planes import Planes
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from upscale.errors import UpscaleError
-from upscale.media.source import ReadOptions, Source
+from upscale.media.read.source import ReadOptions, Source
 from upscale.motion.window import windowed
 from upscale.planes import Planes
 from upscale.sampling.options import SampleOptions

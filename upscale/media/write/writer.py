@@ -11,12 +11,13 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 
 from upscale.errors import ConsumerGoneError, UpscaleError
-from upscale.media.destination import Destination
-from upscale.media.encoder import Encoder
+from upscale.media.cargo import NOTHING, Cargo
+from upscale.media.frame import Frame
 from upscale.media.info import VideoInfo
 from upscale.media.pipe import StoppedError
-from upscale.media.source import Frame
-from upscale.media.tracks import NOTHING, WITH_CHAPTERS, Cargo, add_tracks
+from upscale.media.write.destination import Destination
+from upscale.media.write.encoder import Encoder
+from upscale.media.write.tracks import WITH_CHAPTERS, add_tracks
 
 if TYPE_CHECKING:
     from av.container.core import Chapter

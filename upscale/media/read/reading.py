@@ -12,9 +12,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from upscale.errors import UpscaleError
-from upscale.media.clock import Clock, PacketClock
-from upscale.media.losses import Gaps, Losses
 from upscale.media.pipe import StoppedError
+from upscale.media.read.clock import Clock, PacketClock
+from upscale.media.read.losses import Gaps, Losses
 
 INTERLEAVING = Fraction(1)
 """Seconds to read past the end of a part: sound may stand that far behind its picture in a file."""

@@ -15,16 +15,17 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 
 from upscale.errors import UpscaleError, UsageError
-from upscale.media.crop import Crop, find_borders
-from upscale.media.filters import PULLDOWN, conformed, progressive, without_pulldown
+from upscale.media.cargo import Cargo, is_cover, lasting
+from upscale.media.frame import Frame
 from upscale.media.info import VideoInfo, describe_stream, location
-from upscale.media.losses import Losses
 from upscale.media.part import Part
 from upscale.media.picture import first_number, is_sequence, sequence_location
 from upscale.media.pipe import STANDARD, InputPipe, StoppedError, standard_input
 from upscale.media.pixels import to_planes
-from upscale.media.reading import Reading
-from upscale.media.tracks import Cargo, is_cover, lasting
+from upscale.media.read.crop import Crop, find_borders
+from upscale.media.read.filters import PULLDOWN, conformed, progressive, without_pulldown
+from upscale.media.read.losses import Losses
+from upscale.media.read.reading import Reading
 from upscale.planes import Planes
 
 CROP_SAMPLES = 24
@@ -50,19 +51,6 @@ class ReadOptions:
 
 
 AS_IT_IS = ReadOptions(deinterlace="off")
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A picture and its place in time, in ticks of ``time_base`` seconds."""
-
-    planes: Planes
-    pts: int
-    duration: int
-    """In ticks; 0 where the stream does not say."""
-    time_base: Fraction
-    extras: VideoFrame | None = None
-    """The decoded frame, where it carries closed captions or the like."""
 
 
 class Source:

@@ -1,21 +1,18 @@
 """What travels beside the picture, sound and subtitles and fonts: copied, converted or left out."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import av
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
-from av.stream import AttachmentStream, DataStream, Disposition, Stream
+from av.stream import AttachmentStream, DataStream, Stream
 from av.subtitles.stream import SubtitleStream
 
-from upscale.media.sound import ConvertedSound, holds_sound
-from upscale.media.subtitles import ConvertedSubtitles, holds_subtitles
-
-if TYPE_CHECKING:
-    from av.container.core import Chapter
+from upscale.media.cargo import is_cover, lasting
+from upscale.media.write.sound import ConvertedSound, holds_sound
+from upscale.media.write.subtitles import ConvertedSubtitles, holds_subtitles
 
 WITH_CHAPTERS = {"mp4", "mov", "matroska", "webm", "nut"}
 WITH_ATTACHMENTS = {"matroska"}
@@ -28,26 +25,6 @@ COVER_CODECS = {"mp4": {"mjpeg", "png", "bmp"}, "mov": {"mjpeg", "png", "bmp"}}
 
 UNLISTED = {"mpegts": {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"}}
 """Decoders of the pictures that a container holds without telling."""
-
-OF_THE_OLD_STREAM = {"encoder", "duration", "bps", "number_of_frames", "number_of_bytes", "vendor_id"}
-"""Tags that describe the stream as it was encoded (mkvmerge's statistics among them), not the film."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cargo:
-    """All that a film holds besides its picture."""
-
-    streams: Sequence[Stream] = ()
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    """Of the film."""
-    picture_metadata: Mapping[str, str] = field(default_factory=dict)
-    """Of its picture's stream: language, time code."""
-    disposition: Disposition | None = None
-    """Of its picture's stream."""
-    chapters: Sequence["Chapter"] = ()
-
-
-NOTHING = Cargo()
 
 
 class Track(Protocol):
@@ -135,20 +112,6 @@ def _add_track(container: OutputContainer, source: Stream) -> Track:
 def _require(condition: bool, reason: str) -> None:
     if not condition:
         raise ValueError(reason)
-
-
-def is_cover(stream: Stream) -> bool:
-    """Whether a video stream is a still, such as the cover of a disc, and not a film."""
-    return stream.type == "video" and bool(stream.disposition & Disposition.attached_pic)
-
-
-def lasting(metadata: Mapping[str, str]) -> dict[str, str]:
-    """The tags of a stream that stay true when it is encoded anew."""
-    return {
-        key: text
-        for key, text in metadata.items()
-        if key.lower().split("-")[0] not in OF_THE_OLD_STREAM and not key.startswith("_STATISTICS")
-    }
 
 
 def _name(stream: Stream) -> str:

@@ -1,0 +1,21 @@
+"""One picture of a film, on its way from what reads to what writes."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from av.video.frame import VideoFrame
+
+from upscale.planes import Planes
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A picture and its place in time, in ticks of ``time_base`` seconds."""
+
+    planes: Planes
+    pts: int
+    duration: int
+    """In ticks; 0 where the stream does not say."""
+    time_base: Fraction
+    extras: VideoFrame | None = None
+    """The decoded frame, where it carries closed captions or the like."""
