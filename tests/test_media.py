@@ -269,7 +269,7 @@ def test_a_frame_that_the_encoder_swallows_is_an_error(make_clip: MakeClip, tmp_
         with Source(source) as film, writer_for(film, target) as writer:
             for frame in film.frames():
                 writer.write(writer.picture(frame))
-            writer.frames_given += 1
+            writer._encoding.given += 1
 
     with pytest.raises(UpscaleError, match="took 7 frames and gave 6"):
         lose_one()
@@ -405,10 +405,11 @@ def test_a_disk_that_fills_up_is_an_error(
     """The muxer fails in the middle of the film, as on a full disk."""
 
     def full(self: Writer, packets: list) -> None:
-        raise av.error.OSError(28, "No space left on device")
+        with self._reporting("cannot be written"):
+            raise av.error.OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Writer, "_mux", full)
-    with pytest.raises(UpscaleError, match=r"frame 1 cannot be encoded or written .*No space left"):
+    monkeypatch.setattr(Writer, "add", full)
+    with pytest.raises(UpscaleError, match=r"cannot be written .*No space left"):
         pass_through(make_clip(), tmp_path / "out.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
 

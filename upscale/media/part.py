@@ -1,4 +1,4 @@
-"""A part of a film, for a preview: what lies in it, and where that goes on the new clock."""
+"""A part of a film: for a preview, with a clock of its own, or for one who computes a piece of it."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -76,3 +76,21 @@ class Part:
                 ticks = [round((moment - self.shift) / tick) for moment in (start, end)]
                 kept.append({**chapter, "start": ticks[0], "end": ticks[1]})
         return kept
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What is read for a piece of the film that is computed by itself, in ticks of the film's clock (of its
+    part's, where there is one)."""
+
+    lead: int
+    """Reading begins here: what comes before ``begin`` is context."""
+    begin: int
+    end: int | None
+    """Where the next piece begins; None where the film ends."""
+    jump: bool = True
+    """Whether one may jump there; else all that comes before is decoded, and dropped."""
+
+    def holds(self, pts: int) -> bool:
+        """Whether a picture is one of the piece's own."""
+        return pts >= self.begin and (self.end is None or pts < self.end)

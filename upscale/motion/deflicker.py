@@ -1,5 +1,6 @@
 """Brightness that pumps from frame to frame, evened out over the frames around."""
 
+import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -34,33 +35,45 @@ class Flicker:
         self.before += (before - self.before) / self.frames
         self.after += (after - self.after) / self.frames
 
+    def append(self, later: "Flicker") -> None:
+        """Add what was met in another piece of the film."""
+        self.frames += later.frames
+        if self.frames:
+            self.before += (later.before - self.before) * later.frames / self.frames
+            self.after += (later.after - self.after) * later.frames / self.frames
+
 
 def deflickered(
-    pictures: Iterable[Planes], flicker: Flicker | None = None, radius: int = RADIUS
+    pictures: Iterable[Planes],
+    flicker: Flicker | None = None,
+    radius: int = RADIUS,
+    numbers: Iterable[int] | None = None,
+    since: int | None = None,
 ) -> Iterator[Planes]:
     """Each picture with its luma at the mean brightness of those around it, ``radius`` frames on each side.
 
     A gain for the whole frame, as of FFmpeg's filter of that name, which knows no shots: across a cut it
     would lighten the dark side and darken the light one. What flickers in spots is left to the merge of the
     window. Holds ``2 * radius + 1`` pictures; an answer depends on those alone. ``flicker`` is told what
-    was met."""
-    held: deque[tuple[Planes, float, int]] = deque()  # picture, mean luma, shot
+    was met in pictures whose ``numbers`` (by default counted from 0) are at least ``since``."""
+    held: deque[tuple[Planes, float, int, int]] = deque()  # picture, mean luma, shot, number
     place, shot = 0, 0
     small: np.ndarray | None = None
     last: tuple[float, float, int] | None = None
 
     def answer() -> Planes:
         nonlocal place, last
-        planes, mean, number = held[place]
+        planes, mean, number, at = held[place]
         around = [
             level
-            for _, level, other in list(held)[max(place - radius, 0) : place + radius + 1]
+            for _, level, other, _ in list(held)[max(place - radius, 0) : place + radius + 1]
             if other == number
         ]
         gain = 1.0
         if mean > DARKEST:
             gain = min(max(sum(around) / len(around) / mean, 1 / LARGEST_GAIN), LARGEST_GAIN)
-        if flicker is not None and last is not None and last[2] == number and mean > DARKEST:
+        is_wanted = since is None or at >= since
+        if flicker is not None and is_wanted and last and last[2] == number and mean > DARKEST:
             flicker.note(abs(mean - last[0]) / mean, abs(mean * gain - last[1]) / mean)
         last = mean, mean * gain, number
         place += 1
@@ -69,11 +82,11 @@ def deflickered(
             place -= 1
         return (planes[0] * np.float32(gain), *planes[1:])
 
-    for planes in pictures:
+    for planes, at in zip(pictures, itertools.count() if numbers is None else numbers, strict=False):
         now = thumbnail(planes[0][0])
         shot += small is not None and is_cut(small, now)
         small = now
-        held.append((planes, float(planes[0].mean(dtype=np.float64)), shot))
+        held.append((planes, float(planes[0].mean(dtype=np.float64)), shot, at))
         if len(held) - place > radius:
             yield answer()
     while place < len(held):

@@ -7,6 +7,7 @@ A window never crosses a cut, and is shorter at cuts and at the film's ends. An 
 alone, so a film cut into pieces that read a little beyond their ends is the same film.
 """
 
+import itertools
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,19 +33,66 @@ CHROMA_SMOOTHING = 2.0
 """Sigma in chroma samples of the blur of that difference."""
 
 LONGEST_RUN = 8
-"""Repetitions of a frame that count as one in a window. More would hold up the film, and its sound with
-it."""
+"""Equal frames that count as one in a window. More would hold up the film, and its sound with it."""
 
 WORKERS = 4
 """Threads at most that align neighbours beside each other."""
 
 
+@dataclass(frozen=True, slots=True)
+class ShotNoise:
+    """The noise of one shot, or a piece of one, in 8-bit levels: medians over its pictures."""
+
+    luma: float
+    chroma: float
+    pictures: int
+
+
 @dataclass(slots=True)
 class Noise:
-    """What was met so far: the noise of every shot, in 8-bit levels."""
+    """What was met so far, shot by shot."""
 
-    luma: list[float] = field(default_factory=list)
-    chroma: list[float] = field(default_factory=list)
+    shots: list[ShotNoise] = field(default_factory=list)
+    continues: bool = False
+    """Whether the first of them began in pictures that were only context."""
+    _levels: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def luma(self) -> list[float]:
+        """Of every shot, in 8-bit levels."""
+        return [shot.luma for shot in self.shots]
+
+    @property
+    def chroma(self) -> list[float]:
+        return [shot.chroma for shot in self.shots]
+
+    def note(self, levels: tuple[float, float], new_shot: bool) -> None:
+        """Add one picture's noise in luma and in chroma, in the unit of the planes."""
+        if new_shot:
+            self.close()
+        elif not self.shots and not self._levels:
+            self.continues = True
+        self._levels.append(levels)
+
+    def close(self) -> None:
+        """The shot, or what is seen of it, ends here."""
+        if self._levels:
+            luma, chroma = np.median(np.array(self._levels), axis=0) * LEVELS
+            self.shots.append(ShotNoise(float(luma), float(chroma), len(self._levels)))
+            self._levels.clear()
+
+    def append(self, later: "Noise") -> None:
+        """Add what was met in the piece of the film that follows. A shot in both is a mean of the two."""
+        shots = list(later.shots)
+        if later.continues and shots and self.shots:
+            one, other = self.shots.pop(), shots.pop(0)
+            count = one.pictures + other.pictures
+            luma, chroma = (
+                (a * one.pictures + b * other.pictures) / count
+                for a, b in ((one.luma, other.luma), (one.chroma, other.chroma))
+            )
+            self.shots.append(ShotNoise(luma, chroma, count))
+        self.shots += shots
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +102,11 @@ class _Picture:
     planes: Planes
     matchable: NDArray[np.uint8]
     thumbnail: NDArray[np.float32]
+    number: int
+    """Of the first frame that it stands for, in the film."""
     shot: int
+    noise: tuple[float, float]
+    """In luma and in chroma."""
     times: list[int]
     """How many frames it stands for, in a list of one, as it grows."""
     flows: "dict[int, Future[Flow]]" = field(default_factory=dict)
@@ -82,31 +134,41 @@ def gather(
 
 
 def windowed(
-    pictures: Iterable[Planes], noise: Noise | None = None, radius: int = RADIUS
+    pictures: Iterable[Planes],
+    noise: Noise | None = None,
+    radius: int = RADIUS,
+    numbers: Iterable[int] | None = None,
+    since: int | None = None,
 ) -> Iterator[Planes]:
     """For each of the ``pictures``, in order, the planes of its window: see ``gather``.
 
     ``noise`` is told the noise of each shot. Equal frames in a row, as old transfers have them, count as
     one and get the very same planes; a window holds different frames. Holds no more than
     ``2 * radius + 1`` pictures. The answers do not depend on the number of threads.
+
+    ``numbers`` are the places of the pictures in the film, rising; by default they are counted from 0. A
+    run of equal frames ends at every multiple of LONGEST_RUN, wherever reading began. Pictures with
+    numbers below ``since`` are context: they are given back as they came, and cost little.
     """
     held: deque[_Picture] = deque()
-    levels: list[tuple[float, float]] = []
+    answered = -1
+    """The shot of the last picture that was answered for."""
 
-    def report() -> None:
-        if noise is not None and levels:
-            luma, chroma = np.median(np.array(levels), axis=0) * LEVELS
-            noise.luma.append(float(luma))
-            noise.chroma.append(float(chroma))
-        levels.clear()
+    def is_wanted(number: int) -> bool:
+        return since is None or number >= since
 
     with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1), "window") as pool:
         place = 0  # in ``held``, of the next picture to answer for
 
         def answer() -> Iterator[Planes]:
-            nonlocal place
+            nonlocal place, answered
             centre = held[place]
-            planes = _window(held, place, radius, pool)
+            planes = centre.planes
+            if is_wanted(centre.number):
+                planes = _window(held, place, radius, pool)
+                if noise is not None:
+                    noise.note(centre.noise, centre.shot != answered)
+            answered = centre.shot
             for _ in range(centre.times[0]):
                 yield planes
             place += 1
@@ -114,9 +176,15 @@ def windowed(
                 held.popleft()
                 place -= 1
 
-        for planes in pictures:
+        for planes, number in zip(
+            pictures, itertools.count() if numbers is None else numbers, strict=False
+        ):
             last = held[-1] if held else None
-            if last is not None and last.times[0] < LONGEST_RUN and _equal(last.planes, planes):
+            if (
+                last is not None
+                and last.number // LONGEST_RUN == number // LONGEST_RUN
+                and _equal(last.planes, planes)
+            ):
                 last.times[0] += 1
                 continue
             # What came before this one is whole now.
@@ -124,19 +192,20 @@ def windowed(
                 yield from answer()
             small = thumbnail(planes[0][0])
             shot = 0 if last is None else last.shot + is_cut(last.thumbnail, small)
-            if last is not None and shot != last.shot:
-                report()
-            luma_noise = noise_level(planes[0][0])
-            levels.append((luma_noise, max(map(noise_level, planes[1])) if len(planes) > 1 else 0.0))
-            new = _Picture(planes, matchable(planes[0][0]), small, shot, [1])
-            if min(planes[0].shape[1:]) >= SMALLEST:
+            level = (0.0, 0.0)
+            if is_wanted(number):
+                chroma = planes[1] if len(planes) > 1 else ()
+                level = noise_level(planes[0][0]), max(map(noise_level, chroma), default=0.0)
+            new = _Picture(planes, matchable(planes[0][0]), small, number, shot, level, [1])
+            if is_wanted(number) and min(planes[0].shape[1:]) >= SMALLEST:
                 for distance, earlier in enumerate(list(held)[: -radius - 1 : -1], 1):
                     if earlier.shot == shot:
                         earlier.flows[distance] = pool.submit(find_flow, earlier.matchable, new.matchable)
             held.append(new)
         while place < len(held):
             yield from answer()
-        report()
+        if noise is not None:
+            noise.close()
 
 
 def _window(held: "deque[_Picture]", place: int, radius: int, pool: ThreadPoolExecutor) -> Planes:

@@ -72,15 +72,20 @@ def progressive(
     for run in _alike(frames):
         which = "all"
         if how == "auto":
-            first = None
+            before, first = None, None
             for frame in run:
                 if frame.interlaced_frame or field_order in INTERLACED:
                     first = frame
                     break
-                yield frame
+                if before is not None:
+                    yield before
+                before = frame
             if first is None:
+                if before is not None:
+                    yield before
                 continue
-            run = itertools.chain([first], run)
+            # With the frame before, which the filter looks back to, wherever reading began.
+            run = itertools.chain([first] if before is None else [before, first], run)
             which = "interlaced" if first.interlaced_frame else "all"
         mode = "send_field" if how == "bob" else "send_frame"
         parity = "bff" if which == "all" and field_order in BOTTOM_FIRST else "auto"
@@ -119,13 +124,16 @@ def without_pulldown(
             yield made
 
 
-def conformed(frames: Iterable[VideoFrame], notes: list[str]) -> Iterator[VideoFrame]:
-    """Frames that all have the size and the format of the first, as an encoder wants them.
+def conformed(
+    frames: Iterable[VideoFrame], notes: list[str], like: VideoFrame | None = None
+) -> Iterator[VideoFrame]:
+    """Frames that all have the size and the format of the film's first, as an encoder wants them.
 
     Where the picture changes, it is fitted into the first one's size, and a line goes to ``notes``.
+    ``like`` is that first frame, where ``frames`` begin later.
     """
-    first: VideoFrame | None = None
-    for run in _alike(frames):
+    first = like
+    for number, run in enumerate(_alike(frames)):
         frame = next(run)
         run = itertools.chain([frame], run)
         if first is None:
@@ -133,7 +141,8 @@ def conformed(frames: Iterable[VideoFrame], notes: list[str]) -> Iterator[VideoF
         if _shape(frame) == _shape(first):
             yield from run
             continue
-        notes.append(_change(first, frame))
+        if number:  # else it had changed before
+            notes.append(_change(first, frame))
         width, height = first.width, first.height
         chain = (
             ("scale", f"{width}:{height}:force_original_aspect_ratio=decrease:flags=bicubic"),

@@ -51,6 +51,8 @@ class Reading:
         self._held_bytes = 0
         self._late: set[int] = set()
         """Streams that were not there when the film was opened."""
+        self._clocks: defaultdict[int, PacketClock] = defaultdict(PacketClock)
+        """Of the other streams."""
         self._given = 0
         self._hidden = 0
         """Packets that an edit list wants decoded, and not shown."""
@@ -62,11 +64,10 @@ class Reading:
     def pictures(self) -> Iterator[VideoFrame]:
         """Every frame of the video stream, each with a pts."""
         clock = Clock(self._typical)
-        clocks: defaultdict[int, PacketClock] = defaultdict(PacketClock)
         aspect = self._video.codec_context.sample_aspect_ratio
         for packet in itertools.chain(self._packets(), [None]):
             if packet is not None and packet.stream is not self._video:
-                clocks[packet.stream_index].stamp(packet)
+                self._clocks[packet.stream_index].stamp(packet)
                 self.aside(packet)
                 continue
             if packet is not None:
@@ -85,9 +86,21 @@ class Reading:
                 yield stamped
         self.gaps.ended()
 
+    def beside(self) -> Iterator[Packet]:
+        """The packets of the other streams from here to the end; no picture is decoded any more."""
+        for packet in self._packets():
+            if packet.stream is not self._video:
+                self._clocks[packet.stream_index].stamp(packet)
+                yield packet
+                continue
+            at = packet.dts if packet.pts is None else packet.pts
+            self._given += not packet.is_discard
+            if at is not None:
+                self._reached = max(self._reached or 0, at + (packet.duration or self._typical))
+
     def missing(self, promised: Fraction | None, start: Fraction) -> int:
         """How many frames that the container promises are missing. ``promised`` is its duration in seconds,
-        and ``start`` where its clock starts.
+        and ``start`` where its clock starts. To be asked at the end.
 
         An AVI declares the frames that it repeats too, and an mp4 those that its edit list hides; so what
         counts is how far they should have reached. Matroska promises a duration, of its longest stream.

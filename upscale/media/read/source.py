@@ -1,5 +1,6 @@
 """Video in: a film opened once, its frames one after the other, its other packets on the side."""
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from upscale.errors import UpscaleError, UsageError
 from upscale.media.cargo import Cargo, is_cover, lasting
 from upscale.media.frame import Frame
 from upscale.media.info import VideoInfo, describe_stream, location
-from upscale.media.part import Part
+from upscale.media.part import Part, Stretch
 from upscale.media.picture import first_number, is_sequence, sequence_location
 from upscale.media.pipe import STANDARD, InputPipe, StoppedError, standard_input
 from upscale.media.pixels import to_planes
@@ -68,7 +69,9 @@ class Source:
         self._container = _open(path, self._pipe)
         try:
             self._video = _video_stream(self._container, path)
+            self._opening: VideoFrame | None = None
             self._reading, self._pictures, self._first = self._begin()
+            self._opening = self._first
             self.info = self._describe()
             self.crop = self._choose_crop(read.crop)
             if self.crop is not None:
@@ -111,6 +114,7 @@ class Source:
         start: Fraction | None = None,
         duration: Fraction | None = None,
         aside: Callable[[Packet], None] | None = None,
+        stretch: Stretch | None = None,
     ) -> Iterator[Frame]:
         """The frames in the order in which they are shown, to the last one that the decoder holds.
 
@@ -118,40 +122,73 @@ class Source:
         clock then begins at 0; without them every pts is the stream's own. ``aside`` is given the packets
         of the ``cargo``'s streams as they come, on the same clock. A frame that was lost is the one before
         it once more: the very same planes.
+
+        With a ``stretch`` frames come from its ``lead`` on, and go on beyond its end; ``losses`` are those
+        of the stretch alone. What the container promised is not looked at: see ``short_of_promise``.
         """
         part = self.part(start, duration)
-        if start and self.path != STANDARD:
+        tick = self.info.time_base
+        if stretch is not None and stretch.jump:
+            self._seek(part.shift + stretch.lead * tick)
+        elif start and self.path != STANDARD:
             self._seek(part.begin)
-        reading, tick = self._reading, self.info.time_base
+        reading = self._reading
         reading.until = part.end
         self._deliver_to(aside, part)
         shift = round(part.shift / tick)
-        steps = round(reading.tick / tick)  # 2 where every field becomes a frame, in half ticks
+        steps = self._steps
         missing = reading.gaps.missing
         shown: Frame | None = None
         lost: tuple[int, list[str]] = (0, [])
         for picture in itertools.chain([self._first] if self._first else [], self._pictures):
             assert picture.pts is not None
+            pts = picture.pts - shift
             while missing and missing[0] * steps < picture.pts:
                 place = missing.popleft() * steps
                 known = shown is not None and place - shift > shown.pts and part.shows(place, tick)
                 if shown is not None and known and not self._read.detelecine:
                     shown = replace(shown, pts=place - shift)
                     yield shown
-            if not part.shows(picture.pts, tick):
-                # What is lost before the part, or after it, is not lost to it.
-                frames, reasons = lost if shown is not None else (0, [])
-                self.losses.frames, self.losses.reasons = frames, list(reasons)
+            is_shown = part.shows(picture.pts, tick) and (stretch is None or pts >= stretch.lead)
+            is_own = is_shown and (stretch is None or stretch.holds(pts))
+            if not is_own:  # what is lost before the part, or after it, is not lost to it
+                self.losses.frames, self.losses.reasons = lost[0], list(lost[1])
+            if not is_shown:
                 continue
             extras = picture if any(picture.side_data.get(kind) for kind in EXTRAS) else None
-            shown = Frame(self._planes(picture), picture.pts - shift, picture.duration or 0, tick, extras)
+            shown = Frame(self._planes(picture), pts, picture.duration or 0, tick, extras)
             yield shown
-            lost = self.losses.frames, list(self.losses.reasons)
-        if start is None and duration is None:
+            if is_own:
+                lost = self.losses.frames, list(self.losses.reasons)
+        is_last = stretch is None or stretch.end is None
+        if start is None and duration is None and is_last:
             if shown is not None:
                 yield from (replace(shown, pts=place * steps) for place in missing)
-            promised = reading.missing(self.info.duration, self.info.start)
-            self.losses.frames = max(self.losses.frames, promised)
+            if stretch is None:
+                self.losses.frames = max(self.losses.frames, self.short_of_promise())
+
+    def companions(
+        self, start: Fraction | None = None, duration: Fraction | None = None
+    ) -> Iterator[Packet]:
+        """The packets that ``frames`` gives ``aside``, without the work of decoding pictures."""
+        part = self.part(start, duration)
+        if start:
+            self._seek(part.begin)
+        self._reading.until = part.end
+        held, self._reading.held = self._reading.held, []
+        for packet in itertools.chain(held, self._reading.beside()):
+            if is_cover(packet.stream) or part.take(packet):
+                yield packet
+
+    def short_of_promise(self) -> int:
+        """How many frames the container promises beyond those that are there. To be asked at the end of
+        ``frames``, or of ``companions``."""
+        return self._reading.missing(self.info.duration, self.info.start)
+
+    @property
+    def _steps(self) -> int:
+        """Ticks of our clock for each of the stream's: 2 where every field becomes a frame."""
+        return round(self._reading.tick / self.info.time_base)
 
     def _begin(self) -> tuple[Reading, Iterator[VideoFrame], VideoFrame | None]:
         """Read from the container's position on: the reading, its pictures as wanted, and the first one."""
@@ -163,21 +200,23 @@ class Source:
         else:
             order = self._video.codec_context.field_order
             pictures = progressive(pictures, self._read.deinterlace, reading.rate, order)
-        pictures = conformed(pictures, self.notes)
+        pictures = conformed(pictures, self.notes, self._opening)
         return reading, pictures, next(pictures, None)
 
     def _seek(self, begin: Fraction) -> None:
         """Go to where decoding has to start for a frame at ``begin`` seconds on the container's clock.
 
         A container without an index may land behind the key frame that it was asked for, so what comes
-        first is looked at, and a place twice as far back is tried until it is early enough.
+        first is looked at, and a place twice as far back is tried until it is early enough. The last one
+        lies before the beginning: asked for the beginning, a transport stream answers with what follows.
         """
+        earliest = self.info.start - 1
         covers = [packet for packet in self._reading.held if is_cover(packet.stream)]
         back = Fraction(0)
         while True:
-            place = max(begin - back, self.info.start)
+            place = max(begin - back, earliest)
             try:
-                self._container.seek(int(place / self._reading.tick), stream=self._video)
+                self._jump(place)
             except av.FFmpegError as error:
                 raise UpscaleError(
                     f"{self.path}: one cannot jump in it ({error.strerror}); leave --start out"
@@ -185,10 +224,19 @@ class Source:
             self._reading, self._pictures, self._first = self._begin()
             first = self._first
             early = first is not None and first.pts is not None and first.pts * self.info.time_base <= begin
-            if early or place == self.info.start:
+            if early or place == earliest:
                 break
             back = max(2 * back, Fraction(1, 2))
         self._reading.held[:0] = covers
+
+    def _jump(self, place: Fraction) -> None:
+        try:
+            self._container.seek(int(place / self._reading.tick), stream=self._video)
+        except av.FFmpegError:
+            if place >= self.info.start:
+                raise
+            # An AVI knows nothing before its beginning.
+            self._container.seek(int(self.info.start / self._reading.tick), stream=self._video)
 
     def _deliver_to(self, aside: Callable[[Packet], None] | None, part: Part) -> None:
         """Give ``aside`` the packets that came before the first picture, and from now on the others."""
@@ -248,6 +296,13 @@ def _samples(path: Path) -> Iterator[Planes]:
         with Source(path) as source:
             start = length * number / CROP_SAMPLES if length else None
             yield from (frame.planes for frame in itertools.islice(source.frames(start), 1))
+
+
+@contextlib.contextmanager
+def open_film(path: Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
+    """A file open beside others that read it: its container, and the stream of its picture."""
+    with _open(path, None) as container:
+        yield container, _video_stream(container, path)
 
 
 def _open(path: Path, pipe: InputPipe | None) -> InputContainer:

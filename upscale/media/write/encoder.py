@@ -11,6 +11,7 @@ import av.logging
 from av.codec.codec import UnknownCodecError
 from av.codec.context import Flags
 from av.container import OutputContainer
+from av.format import Flags as ContainerFlags
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
@@ -33,6 +34,9 @@ DEFAULT_PRESETS = {"libx264": "faster"}
 QSCALE_CODECS = {"mpeg1video", "mpeg2video", "mpeg4", "msmpeg4", "msmpeg4v2", "wmv1", "wmv2", "mjpeg"}
 QSCALE = 2 * 118
 """Encoders that know a fixed quantiser instead, and 2, the finest useful one, in FFmpeg's lambda units."""
+
+ENCODER_THREADS = 4
+"""The same on every machine: x264 and x265 make other pictures with another number."""
 
 DEFAULT_CODEC = "libx264"
 
@@ -71,6 +75,9 @@ STILLS = {"png", "tiff", "bmp"}
 
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 """How swscale converts to RGB without losing a level."""
+
+PROBE = "matroska"
+"""The container that an encoder is tried out for; any will do."""
 
 RAW_FORMATS = [
     f"{layout}{depth}"
@@ -136,11 +143,25 @@ class Encoder:
         stream = container.add_stream(self.codec, rate=self.rate or Fraction(25), options=self.options)
         assert isinstance(stream, VideoStream)
         stream.time_base = self.tick
-        self._set(stream.codec_context, size)
-        if container.format.name == "avi":  # it counts frames, and knows no pts: no reordering either
-            stream.codec_context.max_b_frames = 0
+        self._set(stream.codec_context, size, container.format.name)
         stream.codec_context.open()
         return stream
+
+    def open_for(self, container: str, size: tuple[int, int]) -> VideoCodecContext:
+        """The encoder as ``add_to`` opens it, without a container. ``container`` is FFmpeg's name of the
+        one that its packets are for.
+
+        Raises FFmpegError or ValueError if it will not have pictures of ``size``.
+        """
+        context = av.CodecContext.create(self.codec, "w")
+        assert isinstance(context, VideoCodecContext)
+        context.options = dict(self.options)
+        self._set(context, size, container)
+        if ContainerFlags.global_header in ContainerFlags(av.ContainerFormat(container, "w").flags):
+            context.flags |= Flags.global_header
+        context.framerate = self.rate or Fraction(25)
+        context.open()
+        return context
 
     def check(self, size: tuple[int, int]) -> None:
         """Open it on trial. Raises UsageError that says why it cannot, and which can."""
@@ -169,7 +190,7 @@ class Encoder:
             interpolation=EXACT,
         )
 
-    def _set(self, context: VideoCodecContext, size: tuple[int, int]) -> None:
+    def _set(self, context: VideoCodecContext, size: tuple[int, int], container: str) -> None:
         context.width, context.height = size
         context.pix_fmt = self.pix_fmt
         context.time_base = self.tick
@@ -177,15 +198,17 @@ class Encoder:
         context.color_range = ColorRange.JPEG if self.full_range else ColorRange.MPEG
         context.colorspace = self.matrix
         context.color_primaries, context.color_trc = self.tags
-        context.thread_type = "AUTO"
+        context.thread_type, context.thread_count = "AUTO", ENCODER_THREADS
         context.flags |= Flags.frame_duration
+        if container == "avi":  # it counts frames, and knows no pts: no reordering either
+            context.max_b_frames = 0
         if self.codec in QSCALE_CODECS:
             context.flags |= Flags.qscale
             context.global_quality = QSCALE
 
     def _refusal(self, size: tuple[int, int]) -> str | None:
         try:
-            context = self._open(size)
+            context = self.open_for(PROBE, size)
         except (av.FFmpegError, ValueError) as error:
             return self._said(size) or getattr(error, "strerror", None) or str(error)
         unknown = [name for name in self.options if name in context.options]
@@ -196,21 +219,12 @@ class Encoder:
         av.logging.set_level(av.logging.ERROR)
         try:
             with av.logging.Capture() as log:
-                self._open(size)
+                self.open_for(PROBE, size)
         except (av.FFmpegError, ValueError):
             pass
         finally:
             av.logging.set_level(av.logging.PANIC)
         return log[-1][2].strip(" .\n") if log else None
-
-    def _open(self, size: tuple[int, int]) -> VideoCodecContext:
-        context = av.CodecContext.create(self.codec, "w")
-        assert isinstance(context, VideoCodecContext)
-        context.options = dict(self.options)
-        self._set(context, size)
-        context.framerate = self.rate or Fraction(25)
-        context.open()
-        return context
 
 
 def check_encoder(encode: EncodeOptions, codec: str) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from fractions import Fraction
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -17,6 +16,7 @@ from upscale.media.info import VideoInfo
 from upscale.media.pipe import StoppedError
 from upscale.media.write.destination import Destination
 from upscale.media.write.encoder import Encoder
+from upscale.media.write.encoding import Encoding
 from upscale.media.write.tracks import WITH_CHAPTERS, add_tracks
 
 if TYPE_CHECKING:
@@ -43,9 +43,6 @@ KEPT_TAGS: dict[str, set[str]] = {
 }
 """Container -> the tags that it has a place for; the others take any."""
 
-MISPLACED = Fraction(1, 1000)
-"""Seconds by which a frame may be moved without a word."""
-
 FINEST_TIMESCALE = 48000
 """Ticks a second of an mp4's edit lists, at least: FFmpeg's 1000 put sound off by up to a millisecond."""
 
@@ -71,15 +68,9 @@ class Writer:
         chapters: Sequence["Chapter"] = (),
     ):
         self.destination = destination
-        self.frames_given = 0
-        self.frames_written = 0
         self.notes: list[str] = []
         """What the container could not hold, and what became of it."""
         self._encoder = encoder
-        self._size = size
-        self._number = -1 << 31
-        """Of the last frame, where frames are counted."""
-        self._moved = False
         with self._reporting("cannot be written"):
             target = destination.open()
             options = _container_options(destination, info, cargo.metadata)
@@ -87,6 +78,7 @@ class Writer:
         try:
             with self._reporting(f"{encoder.codec} cannot encode this"):
                 self._video = encoder.add_to(self._container, size)
+            self._encoding = Encoding(encoder, self._video.codec_context, size)
             if info.display_matrix is not None and destination.container in WITH_ROTATION:
                 self._video.set_display_matrix(info.display_matrix)
             elif info.display_matrix is not None:
@@ -128,29 +120,38 @@ class Writer:
         ]
 
     def picture(self, frame: Frame) -> VideoFrame:
-        """The frame as it will be encoded, a quarter of its size in memory. In any thread.
-
-        Raises ValueError for a picture of another size.
-        """
-        height, width = frame.planes[0].shape[1:]
-        if (width, height) != self._size:
-            raise ValueError(f"a picture of {width}x{height} for a film of {self._size[0]}x{self._size[1]}")
-        picture = self._encoder.frame(frame.planes, frame.extras)
-        picture.pts, picture.time_base, picture.duration = frame.pts, frame.time_base, frame.duration
-        return picture
+        """See ``Encoding.picture``."""
+        return self._encoding.picture(frame)
 
     def write(self, picture: VideoFrame) -> None:
         """Encode what ``picture`` made of a frame, at its own pts."""
-        if self.destination.holds_one_picture and self.frames_given:
+        if self.destination.holds_one_picture and self._encoding.given:
             name = self.destination.path
             raise UpscaleError(
                 f"{name}: holds one picture, and there are more; write to {name.stem}%05d{name.suffix}"
             )
-        if self._encoder.counts_frames:
-            self._on_the_grid(picture)
-        self.frames_given += 1
-        with self._reporting(f"frame {self.frames_given} cannot be encoded or written"):
-            self._mux(self._video.encode(picture))
+        with self._reporting(f"frame {self._encoding.given + 1} cannot be encoded or written"):
+            self.add(self._encoding.encode(picture))
+        if self._encoding.moved:
+            self.tell_of_moved()
+
+    def add(self, packets: list[Packet]) -> None:
+        """Write packets of the picture, with times in ticks of the encoder."""
+        for packet in packets:
+            packet.stream, packet.time_base = self._video, self._video.codec_context.time_base
+            with self._reporting("cannot be written"):
+                self._container.mux(packet)
+
+    @property
+    def headers(self) -> bytes:
+        """What the encoder puts before its packets; those of another run of it go with the same."""
+        return self._video.codec_context.extradata or b""
+
+    def tell_of_moved(self) -> None:
+        """Note that frames were given other times than their own."""
+        note = f"times were moved: {self.destination.container} only counts frames"
+        if note not in self.notes:
+            self.notes.append(note)
 
     def copy(self, packet: Packet) -> None:
         """Pass a packet of one of the source's other streams on."""
@@ -168,18 +169,6 @@ class Writer:
             self.notes.append(f"tags were left out: {', '.join(lost)}")
         return {key: text for key, text in tags.items() if key not in lost}
 
-    def _on_the_grid(self, picture: VideoFrame) -> None:
-        """Give a frame a number of its own, in a container that counts frames."""
-        assert picture.pts is not None
-        assert picture.time_base is not None
-        at = picture.pts * picture.time_base
-        number = max(round(at / self._encoder.tick), self._number + 1)
-        if abs(number * self._encoder.tick - at) > MISPLACED and not self._moved:
-            self._moved = True
-            self.notes.append(f"times were moved: {self.destination.container} only counts frames")
-        self._number = number
-        picture.pts, picture.time_base, picture.duration = number, self._encoder.tick, 1
-
     def _add_chapters(self, chapters: Sequence["Chapter"]) -> None:
         if not chapters:
             return
@@ -189,10 +178,6 @@ class Writer:
             self.notes.append(
                 f"{len(chapters)} chapters were left out: {self._container.format.name} has none"
             )
-
-    def _mux(self, packets: list[Packet]) -> None:
-        self.frames_written += len(packets)
-        self._container.mux(packets)
 
     def _mux_beside(self, packets: list[Packet]) -> None:
         """Write packets of sound and the like."""
@@ -204,15 +189,10 @@ class Writer:
 
     def _finish(self) -> None:
         with self._reporting("cannot be finished"):
-            self._mux(self._video.encode())
+            self.add(self._encoding.finish())
             for track in self._tracks.values():
                 self._mux_beside(track.end())
             self._container.close()
-        if self.frames_written != self.frames_given:
-            raise UpscaleError(
-                f"{self.destination.path}: the encoder took {self.frames_given} frames and gave"
-                f" {self.frames_written}"
-            )
         remark = self.destination.commit()
         if remark:
             self.notes.append(remark)

@@ -1,0 +1,70 @@
+"""One run of an encoder: the frames of a film, or of a piece of it, in; packets out."""
+
+from fractions import Fraction
+
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+
+from upscale.errors import UpscaleError
+from upscale.media.frame import Frame
+from upscale.media.write.encoder import Encoder
+
+MISPLACED = Fraction(1, 1000)
+"""Seconds by which a frame may be moved without a word."""
+
+
+class Encoding:
+    """Frames through an open encoder, each at its own pts, or numbered where the output counts frames."""
+
+    def __init__(self, encoder: Encoder, context: VideoCodecContext, size: tuple[int, int]):
+        """``context`` is ``encoder`` opened for pictures of ``size`` (width, height)."""
+        self._encoder, self._context, self._size = encoder, context, size
+        self.given = self.made = 0
+        """Frames that went in, and packets that came out."""
+        self.moved = False
+        """Whether a frame had to be moved to a number."""
+        self._number = -1 << 31
+        """Of the last frame, where frames are counted."""
+
+    def picture(self, frame: Frame) -> VideoFrame:
+        """The frame as it will be encoded, a quarter of its size in memory. In any thread.
+
+        Raises ValueError for a picture of another size.
+        """
+        height, width = frame.planes[0].shape[1:]
+        if (width, height) != self._size:
+            raise ValueError(f"a picture of {width}x{height} for a film of {self._size[0]}x{self._size[1]}")
+        picture = self._encoder.frame(frame.planes, frame.extras)
+        picture.pts, picture.time_base, picture.duration = frame.pts, frame.time_base, frame.duration
+        return picture
+
+    def encode(self, picture: VideoFrame) -> list[Packet]:
+        """The packets that are ready when ``picture``, which is the next, is given."""
+        if self._encoder.counts_frames:
+            self._on_the_grid(picture)
+        self.given += 1
+        return self._counted(self._context.encode(picture))
+
+    def finish(self) -> list[Packet]:
+        """The packets that the encoder still holds. Raises UpscaleError if it has lost a frame."""
+        packets = self._counted(self._context.encode(None)) if self.given else []
+        if self.made != self.given:
+            raise UpscaleError(
+                f"{self._encoder.codec} took {self.given} frames and gave {self.made}; take another --codec"
+            )
+        return packets
+
+    def _counted(self, packets: list[Packet]) -> list[Packet]:
+        self.made += len(packets)
+        return packets
+
+    def _on_the_grid(self, picture: VideoFrame) -> None:
+        """Give a frame a number of its own, in a container that counts frames."""
+        assert picture.pts is not None
+        assert picture.time_base is not None
+        at = picture.pts * picture.time_base
+        number = max(round(at / self._encoder.tick), self._number + 1)
+        self.moved |= abs(number * self._encoder.tick - at) > MISPLACED
+        self._number = number
+        picture.pts, picture.time_base, picture.duration = number, self._encoder.tick, 1
