@@ -73,13 +73,24 @@ def reporting_errors(command: Callable[..., None]) -> Callable[..., None]:
             if options.get("debug"):
                 traceback.print_exc()
             if not isinstance(error, ConsumerGoneError):
-                click.echo(f"{name}: {error}", err=True)
+                _tell_error(f"{name}: ", str(error), error.exit_code, options)
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
-            click.echo(f"{name}: interrupted; what stood under the final name is as it was", err=True)
+            said = "interrupted; what stood under the final name is as it was"
+            _tell_error(f"{name}: ", said, EXIT_INTERRUPTED, options)
             sys.exit(EXIT_INTERRUPTED)
 
     return wrapper
+
+
+def _tell_error(prefix: str, message: str, code: int, options: dict[str, Any]) -> None:
+    """One line, or an object for a script that asked for objects."""
+    if options.get("as_json"):
+        click.echo(json.dumps({"error": message, "exit_code": code}, indent=2))
+    if options.get("progress") == "json":
+        click.echo(json.dumps({"type": "error", "message": message, "exit_code": code}), err=True)
+    else:
+        click.echo(prefix + message, err=True)
 
 
 def _list_models(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
@@ -184,6 +195,29 @@ def _print_models() -> None:
 @click.option("--strict", is_flag=True, help="Stop rather than convert, leave out or lose anything.")
 @click.option("--start", type=Time(), help="Begin here: seconds, or h:mm:ss.")
 @click.option("--duration", type=Time(), help="Take this much: seconds, or h:mm:ss.")
+@click.option(
+    "--segment",
+    type=Time(),
+    default="10",
+    show_default=True,
+    help="Finish, and keep, this much at a time, to be gone on from; 0: all in one go.",
+)
+@click.option("--restart", is_flag=True, help="Throw away what an earlier run has finished of it.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Processes that share the work: one for each GPU, or for some cores each.",
+)
+@click.option("--suffix", default="", help="Of a folder: what is added to the names of outputs.")
+@click.option("--ext", help="Of a folder: the extension of outputs; by default what it was, or mkv.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Of a folder: write what became of each film, as JSON.",
+)
+@click.option("--watch", is_flag=True, help="Of a folder: go on as films arrive, until Ctrl-C.")
 @click.option("-y", "--overwrite", is_flag=True, help="Overwrite OUTPUT if it exists.")
 @click.option("-n", "--skip-existing", is_flag=True, help="Do nothing if OUTPUT exists.")
 @click.option(
@@ -217,31 +251,92 @@ def main(
     as_json: bool,
     dry_run: bool,
     debug: bool,
+    workers: int,
+    suffix: str,
+    ext: str | None,
+    report: Path | None,
+    watch: bool,
     **options: Any,
 ) -> None:
     """Restore the video INPUT with a PixelCNN and write it, larger and sharper, to OUTPUT.
 
-    Sound, subtitles, chapters, metadata, colour and timing stay as they are. "-" stands for a pipe.
+    Sound, subtitles, chapters, metadata, colour and timing stay as they are. "-" stands for a pipe. A
+    folder of films becomes a folder. What was interrupted goes on where it was.
     """
     if overwrite and skip_existing:
         raise click.UsageError("-y and -n contradict each other; choose one")
     _check_pipes(source, target, as_json)
+    job = _job(source, target, overwrite, **options)
+    style = "none" if quiet else progress
+    if source.is_dir():
+        _run_folder(job, workers, suffix, ext, report, watch, skip_existing, style, quiet, as_json, dry_run)
+        return
+    if suffix or ext or report or watch:
+        raise UsageError("--suffix, --ext, --report and --watch are for a folder; give one as INPUT")
     from upscale import pipeline
     from upscale.media.write.destination import existing
-    from upscale.progress import FilmProgress
 
     if skip_existing and existing(target):
         click.echo(f"upscale: {target} exists; skipped", err=True)
         return
-    with pipeline.prepared(_job(source, target, overwrite, **options)) as plan:
-        if dry_run:
+    if dry_run:
+        with pipeline.prepared(job) as plan:
             _report(plan.summary, as_json, quiet=False, done=False)
-            return
-        name = "standard input" if source == STANDARD else source.name
-        with FilmProgress(name, plan.summary.expected, "none" if quiet else progress) as shown:
-            summary = pipeline.run(plan, shown.update)
-    _report(summary, as_json, quiet, done=True)
+        return
+    from upscale.jobs.executors import executor
+    from upscale.jobs.run import run_film
+    from upscale.progress import tell_json
+
+    summary = run_film(job, lambda: executor(workers), style)
+    if progress == "json":
+        for warning in summary.warnings:
+            tell_json("warning", message=warning)
+        tell_json("result", **summary.as_dict())
+    _report(summary, as_json, quiet or progress == "json", done=True, told=progress == "json")
     if summary.damaged:
+        sys.exit(UpscaleError.exit_code)
+
+
+def _run_folder(
+    job: "Job",
+    workers: int,
+    suffix: str,
+    ext: str | None,
+    report: Path | None,
+    watch: bool,
+    skip_existing: bool,
+    style: str,
+    quiet: bool,
+    as_json: bool,
+    dry_run: bool,
+) -> None:
+    from upscale.jobs.executors import executor
+    from upscale.jobs.folder import Folder
+    from upscale.jobs.run import Watch, run_folder
+    from upscale.progress import print_table, tell_json
+
+    folder = Folder(job.source, job.target, suffix, ext)
+    if report is not None and not report.parent.is_dir():
+        raise UsageError(f"{report.parent}: no such folder; make it first")
+    if dry_run:
+        for entry in folder.look():
+            click.echo(f"{entry.source} -> {entry.target}")
+        return
+    try:
+        run_folder(folder, job, executor(workers), style, skip_existing, Watch(watch))
+    finally:
+        told = folder.report()
+        if report is not None:
+            report.write_text(json.dumps(told, indent=2) + "\n")
+    if style == "json":
+        tell_json("result", **told)
+    elif not quiet:
+        print_table(told)
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+    if not folder.entries:
+        raise UpscaleError(f"{job.source}: no films in it")
+    if told["failed"] or any(entry.damaged for entry in folder.entries):
         sys.exit(UpscaleError.exit_code)
 
 
@@ -293,8 +388,9 @@ def _restored(summary: "Summary") -> str:
     return said
 
 
-def _report(summary: "Summary", as_json: bool, quiet: bool, done: bool) -> None:
-    for warning in summary.warnings:
+def _report(summary: "Summary", as_json: bool, quiet: bool, done: bool, told: bool = False) -> None:
+    """``told`` says that the warnings were."""
+    for warning in () if told else summary.warnings:
         click.echo(f"upscale: {warning}", err=True)
     if as_json:
         click.echo(json.dumps(summary.as_dict(), indent=2))

@@ -17,3 +17,7 @@ class ConsumerGoneError(UpscaleError):
     """Whoever read our standard output has closed it, as ``| head`` does; nothing to tell anyone."""
 
     exit_code = 141  # 128 + SIGPIPE, as a shell has it
+
+
+class DiskFullError(UpscaleError):
+    """There is no room for the output; nothing else can be done there either."""

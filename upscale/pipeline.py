@@ -56,6 +56,10 @@ class Job:
     scale: float = 4.0
     height: int | None = None
     """Output height in pixels, instead of a scale."""
+    segment: Fraction = Fraction(10)
+    """Seconds of film that are finished, and kept, at a time; 0 for all in one go."""
+    restart: bool = False
+    """Whether to throw away what an earlier run has finished."""
     start: Fraction | None = None
     duration: Fraction | None = None
     """In seconds; None for the whole film."""
@@ -152,6 +156,10 @@ class Summary:
     """What ``--deflicker`` met."""
     seconds: float = 0.0
     stages: Stages = field(default_factory=Stages)
+    segments: int = 1
+    """Pieces that the film was computed in."""
+    resumed: int = 0
+    """Frames that an earlier run had done."""
     warnings: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, object]:
@@ -172,6 +180,8 @@ class Summary:
             "expected_frames": self.expected,
             "frames": self.frames,
             "lost_frames": self.lost,
+            "segments": self.segments,
+            "resumed_frames": self.resumed,
             "reused_frames": self.reused,
             "reused_tiles": self.reused_tiles,
             "seconds": round(self.seconds, 3),
@@ -202,7 +212,7 @@ def prepared(job: Job) -> Iterator[Plan]:
     try:
         if job.source != STANDARD and not job.source.exists() and not is_sequence(job.source):
             raise UpscaleError(f"{job.source}: no such file")
-        _check_overwriting(job)
+        check_overwriting(job)
     except OSError as error:  # a name that is too long, a folder that may not be looked into
         raise UpscaleError(f"{error.filename}: {error.strerror}") from error
     target = destination(job.target, job.format)
@@ -229,7 +239,8 @@ def prepared(job: Job) -> Iterator[Plan]:
         )
 
 
-def _check_overwriting(job: Job) -> None:
+def check_overwriting(job: Job) -> None:
+    """Raises UpscaleError where something stands under the name of the output that is to stay."""
     if job.source != STANDARD and job.source.resolve() == job.target.resolve():
         raise UsageError(f"{job.target}: is the source itself; choose another name")
     there = existing(job.target)
@@ -286,19 +297,16 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
     began = time.monotonic()
     chapters = source.part(job.start, job.duration).chapters(list(source.cargo.chapters))
     with Writer(plan.destination, info, size, plan.encoder, source.cargo, chapters) as writer:
-        _forbid(writer.notes, job)
+        forbid(writer.notes, job)
         # After the writer: an encoder or a container that refuses says so before a model loads.
         stages = summary.stages
-        model = stages.timed("load", lambda: _enlarger(job, info, size))
+        model = stages.timed("load", lambda: open_enlarger(job, info, size))
 
         noise, flicker = Noise(), Flicker()
 
         def read(put: Callable[[Frame | Packet], None]) -> None:
             frames = stages.timed_each("decode", source.frames(job.start, job.duration, put))
-            if job.deflicker:
-                frames = _through(frames, lambda pictures: deflickered(pictures, flicker))
-            if model.window:
-                frames = _through(frames, lambda pictures: windowed(pictures, noise, model.window))
+            frames = aligned(frames, model.window, noise, flicker if job.deflicker else None, info)
             for frame in stages.timed_each("align", frames, within="decode"):
                 put(frame)
 
@@ -338,16 +346,16 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
         summary.warnings += sorted(model.notes)
         if summary.frames == 0:
             raise UpscaleError(
-                f"{job.source}: no frame of it{_where(job)} could be read{_because(source.losses.reasons)}"
+                f"{job.source}: no frame of it{where(job)} could be read{because(source.losses.reasons)}"
             )
         damage = [f"{job.source} is damaged: {what}" for what in writer.damage]
         if source.losses.frames or source.losses.reasons:
             lost = f"{source.losses.frames} frames" if source.losses.frames else "something"
             damage.append(
                 f"{job.source} is damaged: {lost} could not be read"
-                f"{_because(source.losses.reasons)}; {summary.frames} frames were written"
+                f"{because(source.losses.reasons)}; {summary.frames} frames were written"
             )
-        _forbid([*source.notes, *writer.notes, *damage], job)
+        forbid([*source.notes, *writer.notes, *damage], job)
     summary.seconds = time.monotonic() - began
     summary.lost = source.losses.frames
     summary.damaged = bool(damage)
@@ -357,23 +365,48 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
     return summary
 
 
-def _through(
-    frames: Iterator[Frame], stage: Callable[[Iterator[Planes]], Iterator[Planes]]
+def aligned(
+    frames: Iterator[Frame],
+    window: int,
+    noise: Noise,
+    flicker: Flicker | None,
+    info: VideoInfo,
+    since: int | None = None,
 ) -> Iterator[Frame]:
-    """Frames with their planes taken through a stage that gives one answer for each, in order."""
-    waiting: deque[Frame] = deque()
+    """Frames with the planes that a model wants to see: of a ``window`` of so many on each side, or their
+    own; evened out before where ``flicker`` is to be told how much there was.
 
-    def pictures() -> Iterator[Planes]:
-        for frame in frames:
-            # Not the planes: many frames may wait for the end of a run of equal ones.
-            waiting.append(replace(frame, planes=()))
-            yield frame.planes
+    Frames before ``since`` (in ticks) are context for the others; theirs are not worked out."""
+    typical = ticks_of_a_frame(info.average_rate, info.time_base)
+    first = None if since is None else since // typical
 
-    for planes in stage(pictures()):
-        yield replace(waiting.popleft(), planes=planes)
+    def through(frames: Iterator[Frame], stage: Callable[..., Iterator[Planes]]) -> Iterator[Frame]:
+        waiting: deque[Frame] = deque()
+        numbers: deque[int] = deque()
+
+        def pictures() -> Iterator[Planes]:
+            for frame in frames:
+                # Not the planes: many frames may wait for the end of a run of equal ones.
+                waiting.append(replace(frame, planes=()))
+                numbers.append(frame.pts // typical)
+                yield frame.planes
+
+        for planes in stage(pictures(), numbers=iter(numbers.popleft, None), since=first):
+            yield replace(waiting.popleft(), planes=planes)
+
+    if flicker is not None:
+        frames = through(frames, functools.partial(deflickered, flicker=flicker))
+    if window:
+        frames = through(frames, functools.partial(windowed, noise=noise, radius=window))
+    return frames
 
 
-def _enlarger(job: Job, info: VideoInfo, size: tuple[int, int]) -> Enlarger:
+def ticks_of_a_frame(rate: Fraction | None, tick: Fraction) -> int:
+    """How long a frame lasts, in ticks of ``tick`` seconds; 1 where nothing is known."""
+    return max(1, round(1 / (rate * tick))) if rate else 1
+
+
+def open_enlarger(job: Job, info: VideoInfo, size: tuple[int, int]) -> Enlarger:
     """What makes the planes of a frame larger."""
     leave_cores_to_encoders()
     source, target = (info.height, info.width), (size[1], size[0])
@@ -391,14 +424,14 @@ def _settled(sample: SampleOptions, picture: bool) -> SampleOptions:
     return replace(sample, model=model.name, temperature=model.chosen_temperature(sample.temperature))
 
 
-def _forbid(notes: list[str], job: Job) -> None:
+def forbid(notes: list[str], job: Job) -> None:
     if job.strict and notes:
         raise UpscaleError(f"{job.target}: not written, as --strict forbids: {notes[0]}")
 
 
-def _where(job: Job) -> str:
+def where(job: Job) -> str:
     return " in that part" if job.start or job.duration is not None else ""
 
 
-def _because(reasons: list[str]) -> str:
+def because(reasons: list[str]) -> str:
     return f" ({'; '.join(reasons)})" if reasons else ""

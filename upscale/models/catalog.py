@@ -1,5 +1,6 @@
 """Which models there are by name, and the weights behind them. Knows no torch."""
 
+import hashlib
 import importlib
 import math
 from dataclasses import dataclass
@@ -123,6 +124,16 @@ def stages_for(scale: float) -> list[int]:
         if scale <= math.prod(chain):
             return chain
     raise UsageError(f"a scale of {scale:g} is too large; the largest is 8")
+
+
+def weights_digest(model: Model) -> str:
+    """Tells the weights of a model from others by that name; empty for one without."""
+    digest = hashlib.blake2b(digest_size=16)
+    folder = Path(str(resources.files("upscale.weights")))
+    for family in model.weights:
+        for path in sorted(folder.glob(f"{family}-*.safetensors")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest() if model.weights else ""
 
 
 def find_stage(family: str, scale: int) -> Stage:

@@ -1,5 +1,7 @@
 """Where a film goes: file, numbered pictures, standard output. Nothing half-done has a final name."""
 
+import contextlib
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -31,6 +33,10 @@ PIPED = "nut"
 """What standard output gets unless one says otherwise: it takes everything, and is read without seeking."""
 
 
+LONGEST_NAME = 200
+"""Bytes of an output's name that go into that of its work folder."""
+
+
 class Destination(Protocol):
     """Where a film goes, while it is made."""
 
@@ -53,26 +59,31 @@ class Destination(Protocol):
 
 
 class FileDestination:
-    """A file, written beside its final name and renamed at the end."""
+    """A file, written into the work folder beside its final name and renamed at the end."""
 
     def __init__(self, path: Path, container: str):
         self.path, self.container = path, container
         self.holds_one_picture = container == "image2"
         self._final = path.resolve()  # what a link points to, not the link, is written
-        self._beside = self._final.with_name(_partial(path) + path.suffix)
+        self._folder = work_folder(path)
+        self._beside = self._folder / f"film{path.suffix}"
 
     def open(self) -> str:
+        self._folder.mkdir(exist_ok=True)
         return location(self._beside)
 
     def stop(self) -> None:
         """A file keeps nobody waiting."""
 
     def commit(self) -> str | None:
+        sync_file(self._beside)
         self._beside.replace(self._final)
+        _remove_if_empty(self._folder)
         return None
 
     def discard(self) -> None:
         self._beside.unlink(missing_ok=True)
+        _remove_if_empty(self._folder)
 
 
 class SequenceDestination:
@@ -82,10 +93,11 @@ class SequenceDestination:
 
     def __init__(self, path: Path):
         self.path, self.container = path, "image2"
-        self._beside = path.with_name(_partial(path))
+        self._folder = work_folder(path)
+        self._beside = self._folder / "pictures"
 
     def open(self) -> str:
-        self._beside.mkdir()
+        self._beside.mkdir(parents=True)
         return sequence_location(self._beside / self.path.name)
 
     def stop(self) -> None:
@@ -96,11 +108,13 @@ class SequenceDestination:
         for picture in made:
             picture.replace(self.path.parent / picture.name)
         self._beside.rmdir()
+        _remove_if_empty(self._folder)
         older = numbered(self.path)[len(made) :]
         return f"{len(older)} pictures of an earlier sequence still stand beside these" if older else None
 
     def discard(self) -> None:
         shutil.rmtree(self._beside, ignore_errors=True)
+        _remove_if_empty(self._folder)
 
 
 class PipeDestination:
@@ -175,6 +189,22 @@ def existing(path: Path) -> Path | None:
     return next(iter(numbered(path)), None)
 
 
-def _partial(path: Path) -> str:
-    """The name, hidden, of what is not ready yet; short, and without a number for FFmpeg to fill in."""
-    return f".{path.stem[:40].replace('%', '')}.{os.getpid()}.part"
+def work_folder(path: Path) -> Path:
+    """The hidden folder beside an output in which all that is not ready yet lies; without a number for
+    FFmpeg to fill in. What a link points to, not the link, is written."""
+    final = path if is_sequence(path) else path.resolve()
+    name = final.name
+    if len(os.fsencode(name)) > LONGEST_NAME or "%" in name:
+        name = f"{name[:40].replace('%', '')}.{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}"
+    return final.with_name(f".{name}.upscale")
+
+
+def sync_file(path: Path) -> None:
+    """Make sure that what is written survives a power cut."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()

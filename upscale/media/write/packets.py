@@ -27,8 +27,8 @@ MAGIC = b"upscale segment 1\n"
 HEAD = struct.Struct("<qqqBI")
 """Of a packet: pts, dts and duration in ticks of the encoder, flags, bytes of data."""
 
-KEY, DISPOSABLE = 1, 2
-"""Flags."""
+KEY = 1
+"""The flag of a key frame."""
 
 NO_TIME = -(1 << 63)
 
@@ -108,7 +108,7 @@ class PieceWriter:
 
     def _put_packets(self, made: list[Packet]) -> None:
         for packet in made:
-            flags = KEY * packet.is_keyframe | DISPOSABLE * packet.is_disposable
+            flags = KEY * packet.is_keyframe
             times = (NO_TIME if time is None else time for time in (packet.pts, packet.dts))
             self._put(HEAD.pack(*times, packet.duration or 0, flags, packet.size))
             self._put(bytes(packet))
@@ -154,7 +154,7 @@ def packets(path: Path) -> Iterator[Packet]:
             packet = Packet(file.read(count))
             packet.pts, packet.dts = (None if time == NO_TIME else time for time in (pts, dts))
             packet.duration = duration
-            packet.is_keyframe, packet.is_disposable = bool(flags & KEY), bool(flags & DISPOSABLE)
+            packet.is_keyframe = bool(flags & KEY)
             yield packet
 
 

@@ -110,6 +110,10 @@ class Writer:
             self._discard()
             raise
 
+    def cancel(self) -> None:
+        """Leave nothing behind."""
+        self._discard()
+
     @property
     def damage(self) -> list[str]:
         """What of the sound and the subtitles could not be read so far."""

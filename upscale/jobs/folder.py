@@ -1,0 +1,244 @@
+"""A folder of films: which there are, where each goes, which are done already, and what became of them."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from upscale import __version__
+from upscale.errors import UpscaleError, UsageError
+from upscale.jobs.queue import Outcome, options_of
+from upscale.jobs.workspace import fingerprint
+from upscale.media.picture import SUFFIXES as PICTURES
+from upscale.media.read.source import Source
+from upscale.media.write.destination import CONTAINERS
+from upscale.models.catalog import FOR_VIDEO, find_model, weights_digest
+from upscale.pipeline import Job
+
+FILMS = set(CONTAINERS) | {
+    ".3gp", ".asf", ".divx", ".dv", ".f4v", ".flv", ".m1v", ".m2v", ".mjpg", ".mpeg", ".mts", ".mxf",
+    ".ogv", ".rm", ".rmvb", ".vob", ".wmv",
+}  # fmt: skip
+"""Suffixes of what is a film, or a damaged one; whatever else can be read as one is taken too."""
+
+KEPT_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts"}
+"""Of sources, which their outputs have too; the others become OTHERWISE, which holds everything."""
+
+OTHERWISE = ".mkv"
+
+FINISHED = ".upscale-finished.jsonl"
+"""In the output folder: a line for each film that was finished."""
+
+STATUSES = ("done", "skipped", "failed")
+
+
+@dataclass(slots=True)
+class Entry:
+    """One film of a folder."""
+
+    source: Path
+    target: Path
+    work: float = 0.0
+    """Input pixels of all frames, as far as the container tells: what it will cost, more or less."""
+    status: str | None = None
+    reason: str | None = None
+    frames: int = 0
+    seconds: float = 0.0
+    damaged: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the report; bytes and seconds."""
+        return {
+            "input": str(self.source),
+            "output": str(self.target),
+            "status": self.status,
+            "reason": self.reason,
+            "frames": self.frames,
+            "seconds": round(self.seconds, 3),
+            "input_bytes": _size(self.source),
+            "output_bytes": _size(self.target) if self.status != "failed" else None,
+        }
+
+
+@dataclass(slots=True)
+class Folder:
+    """The films below ``source``, and those that they become below ``target``."""
+
+    source: Path
+    target: Path
+    suffix: str = ""
+    """What is added to the names of outputs, before the extension."""
+    ext: str | None = None
+    """The extension of outputs; None keeps what can be kept."""
+    entries: list[Entry] = field(default_factory=list)
+    _seen: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    """Files that were looked at, with their size and time then."""
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for an output folder that cannot be one."""
+        inside, outside = self.target.resolve(), self.source.resolve()
+        if self.target.exists() and not self.target.is_dir():
+            raise UsageError(f"{self.target}: is no folder; a folder of films becomes a folder")
+        if inside == outside or outside in inside.parents:
+            raise UsageError(f"{self.target}: lies in the folder that is read; choose another")
+        if self.ext is not None and f".{self.ext.lstrip('.')}".lower() not in CONTAINERS:
+            raise UsageError(f"no container is called {self.ext!r}; try --ext mp4, or mkv")
+
+    def look(self, settle: bool = False) -> list[Entry]:
+        """The films that were not there when it was looked before, in natural order.
+
+        With ``settle`` a file counts only when it has not changed since the last look: one that still grows
+        is waited for."""
+        new = []
+        for path in _files(self.source):
+            status = path.stat()
+            state = status.st_size, status.st_mtime_ns
+            if any(entry.source == path for entry in self.entries):
+                continue
+            before, self._seen[path] = self._seen.get(path), state
+            if before == state and not settle:
+                continue
+            if settle and before != state:
+                continue
+            work = _work(path)
+            if work is None and path.suffix.lower() not in FILMS:
+                continue
+            entry = Entry(path, self._target_of(path), work or 0.0)
+            self.entries.append(entry)
+            new.append(entry)
+        return new
+
+    def jobs(self, entries: list[Entry], job: Job, skip_existing: bool) -> Iterator[tuple[Entry, Job]]:
+        """What is to be done of ``entries``: ``job`` with each one's names. The others are marked."""
+        finished = self._finished()
+        for entry in entries:
+            one = replace(job, source=entry.source, target=entry.target)
+            if entry.target.exists() and not job.restart:
+                known = finished.get(self._name(entry))
+                if skip_existing:
+                    entry.status, entry.reason = "skipped", "the output exists"
+                    continue
+                if known is not None and known == self._state(entry, one):
+                    entry.status, entry.reason = "skipped", "an earlier run has finished it"
+                    continue
+            try:
+                entry.target.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                entry.status = "failed"
+                entry.reason = f"{entry.target.parent}: cannot be made ({error.strerror})"
+                continue
+            yield entry, one
+
+    def note(self, entry: Entry, outcome: Outcome) -> None:
+        """Keep what became of an entry."""
+        if outcome.summary is None:
+            entry.status, entry.reason = "failed", str(outcome.error)
+            return
+        summary = outcome.summary
+        entry.status, entry.frames, entry.seconds = "done", summary.frames, summary.seconds
+        entry.damaged = summary.damaged
+        entry.reason = "; ".join(summary.warnings) or None
+        job = replace(outcome.job, source=entry.source, target=entry.target)
+        line = json.dumps({"output": self._name(entry), **self._state(entry, job)})
+        with (self.target / FINISHED).open("a") as file:
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def report(self) -> dict[str, Any]:
+        """All entries, and how many ended how."""
+        counts = {name: sum(entry.status == name for entry in self.entries) for name in STATUSES}
+        return {
+            "input": str(self.source),
+            "output": str(self.target),
+            **counts,
+            "films": [entry.as_dict() for entry in self.entries],
+        }
+
+    def _target_of(self, path: Path) -> Path:
+        inside = path.relative_to(self.source)
+        ext = f".{self.ext.lstrip('.')}" if self.ext else path.suffix.lower()
+        if self.ext is None and ext not in KEPT_SUFFIXES:
+            ext = OTHERWISE
+        target = self.target / inside.with_name(f"{path.stem}{self.suffix}{ext}")
+        taken = {entry.target for entry in self.entries}
+        if target in taken:  # tape.avi and tape.mpg
+            target = target.with_name(f"{path.name}{self.suffix}{ext}")
+        return target
+
+    def _name(self, entry: Entry) -> str:
+        return str(entry.target.relative_to(self.target))
+
+    def _finished(self) -> dict[str, dict[str, Any]]:
+        """Name of an output -> its state when it was finished."""
+        found: dict[str, dict[str, Any]] = {}
+        try:
+            lines = (self.target / FINISHED).read_text().splitlines()
+        except OSError:
+            return found
+        for line in lines:
+            try:
+                record = json.loads(line)
+                found[record.pop("output")] = record
+            except (ValueError, KeyError, AttributeError):
+                continue  # the power went in the middle of it
+        return found
+
+    def _state(self, entry: Entry, job: Job) -> dict[str, Any]:
+        """What shows that an output is still that of this input and these options."""
+        model = find_model(job.sample.model or FOR_VIDEO)
+        made_of = [__version__, fingerprint(entry.source), options_of(job), weights_digest(model)]
+        text = json.dumps(made_of, sort_keys=True, default=str)
+        status = entry.target.stat()
+        return {
+            "job": hashlib.sha256(text.encode()).hexdigest(),
+            "bytes": status.st_size,
+            "changed": status.st_mtime_ns,
+        }
+
+
+def natural(name: str) -> list[tuple[bool, int, str]]:
+    """The key by which tape2 comes before tape10."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files below a folder in natural order; not the hidden ones, nor what is no file."""
+    try:
+        found = sorted(folder.iterdir(), key=lambda path: natural(path.name))
+    except OSError as error:
+        raise UpscaleError(f"{folder}: cannot be read ({error.strerror})") from error
+    for path in found:
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            if not path.is_symlink():
+                yield from _files(path)
+        elif path.is_file():
+            yield path
+
+
+def _work(path: Path) -> float | None:
+    """Pixels of all frames of a film; None for what is none, or cannot be read."""
+    if path.suffix.lower() in PICTURES:
+        return None
+    try:
+        with Source(path) as source:
+            info = source.info
+            if info.is_picture:
+                return None
+            return float(info.width * info.height * (info.expected_frames or 1))
+    except (UpscaleError, OSError):
+        return None
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None

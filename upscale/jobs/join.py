@@ -1,0 +1,122 @@
+"""Finished segments become the film: their packets in order, and everything else from the source."""
+
+import heapq
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from av.packet import Packet
+
+from upscale.errors import UpscaleError
+from upscale.media.write.packets import packets
+from upscale.media.write.writer import Writer
+from upscale.pipeline import Plan, because, forbid
+
+Record = dict[str, Any]
+
+
+def check_fit(plan: Plan) -> None:
+    """Begin the output on trial, so that a container or an encoder that refuses says so before the work.
+
+    Raises UpscaleError; with ``strict`` for what would be left out, too."""
+    writer = _writer(plan)
+    writer.cancel()
+    forbid(writer.notes, plan.job)
+
+
+def join(plan: Plan, paths: Sequence[Path], records: Sequence[Record]) -> list[str]:
+    """Write the output of a plan from its segments, in order, and give it its final name.
+
+    Nothing is encoded again. Answers with what there is to say of it; puts what the source has lost into
+    the plan's summary. Raises UpscaleError if something does not fit together."""
+    job, source, summary = plan.job, plan.source, plan.summary
+    summary.frames = sum(record["frames"] for record in records)
+    lost = sum(record["lost"] for record in records)
+    reasons = list(dict.fromkeys(reason for record in records for reason in record["reasons"]))
+    if summary.frames == 0:
+        part = " in that part" if job.start or job.duration is not None else ""
+        raise UpscaleError(f"{job.source}: no frame of it{part} could be read{because(reasons)}")
+    with _writer(plan) as writer:
+        if any(record["headers"] != writer.headers.hex() for record in records if record["frames"]):
+            raise UpscaleError(
+                f"{job.target}: the segments were encoded in another way; use --restart to begin anew"
+            )
+        tick = plan.encoder.tick
+        pictures = _timed(paths, records, plan.encoder.counts_frames)
+        beside = source.companions(job.start, job.duration)
+        for packet in heapq.merge(
+            ((_seconds(packet, tick), 0, packet) for packet in pictures),
+            ((_seconds(packet, packet.time_base), 1, packet) for packet in beside),
+            key=lambda item: item[:2],
+        ):
+            if packet[1]:
+                writer.copy(packet[2])
+            else:
+                writer.add([packet[2]])
+        if any(record["moved"] for record in records):
+            writer.tell_of_moved()
+        if job.start is None and job.duration is None:
+            lost = max(lost, source.short_of_promise())
+        reasons += [reason for reason in source.losses.reasons if reason not in reasons]
+        damage = [f"{job.source} is damaged: {what}" for what in writer.damage]
+        if lost or reasons:
+            what = f"{lost} frames" if lost else "something"
+            damage.append(
+                f"{job.source} is damaged: {what} could not be read{because(reasons)};"
+                f" {summary.frames} frames were written"
+            )
+        notes = list(dict.fromkeys(note for record in records for note in record["notes"]))
+        notes += [note for note in source.notes if note not in notes]
+        forbid([*notes, *writer.notes, *damage], job)
+    summary.lost, summary.damaged = lost, bool(damage)
+    return [*writer.notes, *notes, *damage]
+
+
+def _writer(plan: Plan) -> Writer:
+    source, summary = plan.source, plan.summary
+    part = source.part(plan.job.start, plan.job.duration)
+    chapters = part.chapters(list(source.cargo.chapters))
+    return Writer(plan.destination, summary.info, summary.size, plan.encoder, source.cargo, chapters)
+
+
+def _seconds(packet: Packet, tick: Fraction) -> Fraction:
+    time = packet.dts if packet.dts is not None else packet.pts
+    return Fraction(time or 0) * tick
+
+
+def _timed(paths: Sequence[Path], records: Sequence[Record], counts: bool) -> Iterator[Packet]:
+    """The packets of all segments, with times that rise over the seams.
+
+    An encoder that reorders frames starts each segment with a dts before its first pts, which may lie in
+    the segment before. Throughout a film a packet's dts is the pts that is due a fixed number of packets
+    earlier, the delay of the encoder, so that is what each is given; the first ones keep theirs."""
+    due: list[int] = []
+    """The pts of the segments read so far that are no packet's dts yet."""
+    delay: int | None = None
+    number, last = 0, None
+    next_number = -(1 << 62)
+    for path, record in zip(paths, records, strict=True):
+        times = sorted(packet.pts for packet in packets(path) if packet.pts is not None)
+        if len(times) != record["frames"]:
+            raise UpscaleError(f"{path}: is damaged; use --restart to begin anew")
+        moved = dict(zip(times, times, strict=True))
+        if counts:  # frames' numbers go on from those of the segment before
+            for time in times:
+                moved[time] = next_number = max(time, next_number)
+                next_number += 1
+        due += moved.values()
+        for packet in packets(path):
+            assert packet.pts is not None
+            packet.pts = moved[packet.pts]
+            if delay is None and (packet.dts is None or packet.dts >= times[0]):
+                delay = number
+            if delay is not None:
+                packet.dts = due.pop(0)
+            if packet.dts is None or packet.dts > packet.pts or (last is not None and packet.dts <= last):
+                raise UpscaleError(
+                    f"{path}: its frames lie in no order that can be joined; use --segment 0"
+                )
+            last = packet.dts
+            number += 1
+            yield packet

@@ -1,0 +1,314 @@
+"""Films as one queue of segments: opened when their turn comes, and joined when all of them are done."""
+
+import contextlib
+import errno
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from upscale import __version__
+from upscale.errors import DiskFullError, UpscaleError
+from upscale.jobs.join import check_fit, join
+from upscale.jobs.segments import Segment, cut
+from upscale.jobs.work import Event, Fault, FramesDone, SegmentDone, Task
+from upscale.jobs.workspace import Workspace, fingerprint, segment_path
+from upscale.media.pipe import STANDARD
+from upscale.media.read.index import index_film
+from upscale.models.catalog import find_model, weights_digest
+from upscale.motion.deflicker import Flicker
+from upscale.motion.window import Noise, ShotNoise
+from upscale.pipeline import Job, Plan, Summary, check_overwriting, prepared, ticks_of_a_frame
+
+ATTEMPTS = 3
+"""Workers that a task may cost."""
+
+UNSPOKEN = ("source", "target", "overwrite", "strict", "restart")
+OF_THE_MACHINE = ("threads", "memory", "batch", "tile")
+"""Options of a job, and of its sampling, that the frames do not depend on."""
+
+
+@dataclass(slots=True)
+class Film:
+    """A film that is being worked on."""
+
+    number: int
+    job: Job
+    plan: Plan
+    workspace: Workspace
+    segments: list[Segment]
+    records: dict[int, dict[str, Any]]
+    began: float
+    exits: contextlib.ExitStack
+    done: int = 0
+    """Frames that are encoded, those of an earlier run among them."""
+    resumed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a film ended."""
+
+    number: int
+    job: Job
+    summary: Summary | None = None
+    error: UpscaleError | None = None
+
+
+@dataclass(slots=True)
+class Hooks:
+    """Whom to tell of what; in any thread, one call at a time."""
+
+    opened: Callable[[Film], None] = lambda film: None
+    progress: Callable[[Film], None] = lambda film: None
+    ended: Callable[[Outcome], None] = lambda outcome: None
+
+
+def goes_in_one(plan: Plan) -> bool:
+    """Whether a film is made in one go: from or into a pipe, of a single picture, or because asked to."""
+    job = plan.job
+    piped = STANDARD in (job.source, job.target)
+    one = plan.summary.info.is_picture or plan.destination.holds_one_picture
+    return piped or one or job.segment == 0
+
+
+@dataclass(slots=True)
+class Queue:
+    """Hands out tasks and takes what comes of them; in any thread."""
+
+    jobs: Iterator[Job]
+    """Taken from as the work goes on."""
+    hooks: Hooks = field(default_factory=Hooks)
+    _films: dict[int, Film] = field(default_factory=dict)
+    _tasks: deque[Task] = field(default_factory=deque)
+    _count: int = 0
+    _lock: Any = field(default_factory=threading.RLock)
+
+    def take(self) -> Task | None:
+        """The next task, of a film that is opened for it if need be; None where there is none now."""
+        with self._lock:
+            while not self._tasks:
+                job = next(self.jobs, None)
+                if job is None:
+                    return None
+                self._open(job)
+            return self._tasks.popleft()
+
+    def tasks(self) -> Iterator[Task]:
+        """All tasks, as they are taken."""
+        while (task := self.take()) is not None:
+            yield task
+
+    def tell(self, event: Event) -> None:
+        """What has come of a task."""
+        if isinstance(event, Fault):
+            raise RuntimeError(event.traceback)
+        with self._lock:
+            film = self._films.get(event.film)
+            if film is None:  # it has failed meanwhile
+                return
+            if isinstance(event, FramesDone):
+                film.done += event.frames
+                self.hooks.progress(film)
+            elif isinstance(event, SegmentDone):
+                film.records[event.segment] = event.record
+                self._join_if_done(film)
+            elif event.error is not None:
+                self._fail(film, event.error)
+
+    def give_back(self, task: Task) -> None:
+        """A task that was taken, and not begun."""
+        with self._lock:
+            if task.film in self._films:
+                self._tasks.appendleft(task)
+
+    def died(self, task: Task) -> None:
+        """The worker of a task is gone: it is tried again, with less memory, in which tiles are smaller."""
+        with self._lock:
+            film = self._films.get(task.film)
+            if film is None:
+                return
+            left = tuple(segment for segment in task.segments if segment.number not in film.records)
+            if not left:
+                return
+            attempt = task.attempt + 1
+            if attempt >= ATTEMPTS:
+                where = left[0].number + 1
+                self._fail(
+                    film,
+                    UpscaleError(
+                        f"{film.job.source}: segment {where} of {len(film.segments)} has ended"
+                        f" {attempt} workers; is there too little memory? Try --workers 1"
+                    ),
+                )
+                return
+            self._tasks.appendleft(replace(task, segments=left, attempt=attempt))
+
+    def close(self) -> None:
+        """Nothing will be done any more; what is finished of films stays, to be resumed."""
+        with self._lock:
+            for film in self._films.values():
+                film.exits.close()
+            self._films.clear()
+            self._tasks.clear()
+
+    @property
+    def kept(self) -> list[str]:
+        """What there is to go on from, a line for each film."""
+        return [
+            f"{len(film.records)} of {len(film.segments)} segments of {film.job.target} are kept"
+            for film in self._films.values()
+            if film.records
+        ]
+
+    def _open(self, job: Job) -> None:
+        number, self._count = self._count, self._count + 1
+        with contextlib.ExitStack() as exits:
+            try:
+                film = _opened(number, job, exits)
+            except UpscaleError as error:
+                self.hooks.ended(Outcome(number, job, error=error))
+                return
+            film.exits = exits.pop_all()
+        self._films[number] = film
+        plan = film.plan
+        self.hooks.opened(film)
+        left = [segment for segment in film.segments if segment.number not in film.records]
+        jumps = all(segment.stretch.jump for segment in film.segments[1:])
+        groups = [(segment,) for segment in left] if jumps else ([tuple(left)] if left else [])
+        for group in groups:
+            self._tasks.append(
+                Task(
+                    number,
+                    plan.job,
+                    plan.encoder,
+                    plan.summary.size,
+                    plan.destination.container,
+                    group,
+                    film.workspace.path,
+                )
+            )
+        self._join_if_done(film)
+
+    def _join_if_done(self, film: Film) -> None:
+        if len(film.records) < len(film.segments):
+            return
+        records = [film.records[segment.number] for segment in film.segments]
+        paths = [segment_path(film.workspace.path, segment.number) for segment in film.segments]
+        try:
+            _check_room(film, sum(record["bytes"] for record in records))
+            notes = join(film.plan, paths, records)
+        except (UpscaleError, OSError) as error:
+            self._fail(film, error)
+            return
+        summary = film.plan.summary
+        _add_up(summary, records)
+        summary.warnings += notes
+        summary.seconds = time.monotonic() - film.began
+        summary.segments, summary.resumed = len(film.segments), film.resumed
+        film.workspace.clear()
+        self._end(film, Outcome(film.number, film.job, summary))
+
+    def _fail(self, film: Film, error: Exception) -> None:
+        if isinstance(error, OSError):
+            if error.errno == errno.ENOSPC:
+                error = DiskFullError(_lacking(film))
+            else:
+                error = UpscaleError(f"{film.job.target}: {error.strerror or error}")
+        if not isinstance(error, UpscaleError):
+            error = UpscaleError(f"{film.job.target}: cannot be written ({error})")
+        self._end(film, Outcome(film.number, film.job, error=error))
+
+    def _end(self, film: Film, outcome: Outcome) -> None:
+        self._tasks = deque(task for task in self._tasks if task.film != film.number)
+        del self._films[film.number]
+        film.exits.close()
+        self.hooks.ended(outcome)
+
+
+def _opened(number: int, job: Job, exits: contextlib.ExitStack) -> Film:
+    began = time.monotonic()
+    plan = exits.enter_context(prepared(job))
+    job, info = plan.job, plan.summary.info
+    workspace = exits.enter_context(Workspace(job.target))
+    check_overwriting(job)  # now that nobody else can
+    check_fit(plan)
+    index = index_film(plan.source)
+    part = plan.source.part(job.start, job.duration)
+    tick = info.time_base
+    typical = ticks_of_a_frame(info.average_rate, tick)
+    shift = round(part.shift / tick)
+    first = round(part.begin / tick) if part.shift else -(1 << 62)
+    last = None if part.end is None else round(part.end / tick)
+    frames = max(round(job.segment / (typical * tick)), 1)
+    if job.read.detelecine:  # which counts frames from the beginning
+        index = replace(index, exact=False)
+    segments = cut(index, first, last, shift, typical, frames, job.deflicker)
+    crop = str(plan.source.crop) if plan.source.crop is not None else "off"
+    job = replace(job, read=replace(job.read, crop=crop))
+    plan = replace(plan, job=job)
+    records = workspace.begin(_identity(plan, segments), job.restart)
+    records = {n: record for n, record in records.items() if n < len(segments)}
+    done = sum(record["frames"] for record in records.values())
+    return Film(number, job, plan, workspace, segments, records, began, exits, done, resumed=done)
+
+
+def options_of(job: Job) -> dict[str, Any]:
+    """The options that the frames of a job depend on."""
+    options = {key: value for key, value in asdict(job).items() if key not in UNSPOKEN}
+    options["sample"] = {k: v for k, v in options["sample"].items() if k not in OF_THE_MACHINE}
+    return options
+
+
+def _identity(plan: Plan, segments: Iterable[Segment]) -> dict[str, Any]:
+    """All that the frames of a film depend on."""
+    job = plan.job
+    return {
+        "version": __version__,
+        "input": fingerprint(job.source),
+        "options": options_of(job),
+        "encoder": asdict(plan.encoder),
+        "size": plan.summary.size,
+        "weights": weights_digest(find_model(job.sample.model)),
+        "segments": [asdict(segment.stretch) for segment in segments],
+    }
+
+
+def _check_room(film: Film, needed: int) -> None:
+    """Raises DiskFullError where the joined film has no place beside its segments."""
+    free = shutil.disk_usage(film.workspace.path).free
+    if free < needed:
+        raise DiskFullError(_lacking(film))
+
+
+def _lacking(film: Film) -> str:
+    """How much room a film wants, by what its segments took so far."""
+    path = film.workspace.path
+    done = sum(record["bytes"] for record in film.records.values())
+    frames = sum(record["frames"] for record in film.records.values())
+    free = shutil.disk_usage(path).free
+    kept = f"{len(film.records)} of {len(film.segments)} segments are kept"
+    told = f"{kept}; make room, and the same command goes on"
+    expected = max(film.plan.summary.expected or 0, film.done)
+    if not frames:
+        return f"{film.job.target}: the disk is full; {told}"
+    whole = done * max(expected, frames) / frames
+    lacking = max(2 * whole - done - free, 1 << 20)  # the segments, and then the film beside them
+    return f"{film.job.target}: the disk is full, by about {lacking / 1e6:.0f} MB; {told}"
+
+
+def _add_up(summary: Summary, records: Iterable[dict[str, Any]]) -> None:
+    noise, flicker = Noise(), Flicker()
+    for record in records:
+        shots = [ShotNoise(*shot) for shot in record["noise"]["shots"]]
+        noise.append(Noise(shots, record["noise"]["continues"]))
+        flicker.append(Flicker(**record["flicker"]))
+        summary.reused += record["reused"]
+        summary.reused_tiles += record["reused_tiles"]
+        for stage, seconds in record["busy"].items():
+            summary.stages.busy[stage] += seconds
+    summary.noise = noise
+    summary.flicker = flicker if flicker.frames else None

@@ -1,0 +1,124 @@
+"""One film or a folder of them, from the options of a command to what became of each."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from upscale.errors import DiskFullError, UpscaleError
+from upscale.jobs.executors import Executor
+from upscale.jobs.folder import Entry, Folder
+from upscale.jobs.queue import Film, Hooks, Outcome, Queue, goes_in_one
+from upscale.jobs.workspace import Workspace
+from upscale.media.pipe import STANDARD
+from upscale.pipeline import Job, Summary, check_overwriting, prepared, run
+from upscale.progress import FilmProgress, FolderProgress
+
+LOOK_EVERY = 2.0
+"""Seconds between two looks at a folder that is watched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Whether to wait for more films, and how long at most for the next (seconds; None for ever)."""
+
+    is_on: bool = False
+    patience: float | None = None
+
+
+def run_film(job: Job, executor: Callable[[], Executor], style: str) -> Summary:
+    """Do one film. ``style`` is of its progress. Raises UpscaleError."""
+    with prepared(job) as plan:
+        name = "standard input" if job.source == STANDARD else job.source.name
+        expected = plan.summary.expected
+        if goes_in_one(plan):
+            with contextlib.ExitStack() as exits:
+                if job.target != STANDARD:
+                    exits.enter_context(Workspace(job.target))
+                    check_overwriting(job)
+                shown = exits.enter_context(FilmProgress(name, expected, style))
+                return run(plan, shown.update)
+    outcomes: list[Outcome] = []
+    with FilmProgress(name, expected, style) as shown, executor() as workers:
+
+        def opened(film: Film) -> None:
+            shown.resume(film.resumed)
+
+        hooks = Hooks(opened, lambda film: shown.update(film.done), outcomes.append)
+        _finish(Queue(iter([job]), hooks), workers)
+    (outcome,) = outcomes
+    if outcome.error is not None:
+        raise outcome.error
+    assert outcome.summary is not None
+    return outcome.summary
+
+
+def run_folder(
+    folder: Folder, job: Job, executor: Executor, style: str, skip_existing: bool, watch: Watch
+) -> None:
+    """Do the films of a folder; what became of them stands in its entries.
+
+    Goes on after one that failed. Raises UpscaleError where nothing can go on, as on a full disk."""
+    entries = folder.look(settle=watch.is_on)
+    waited = time.monotonic()
+    with executor as workers:
+        while True:
+            if entries:
+                _run_entries(folder, entries, job, workers, style, skip_existing)
+                waited = time.monotonic()
+            if not watch.is_on:
+                return
+            if watch.patience is not None and time.monotonic() - waited > watch.patience:
+                return
+            time.sleep(LOOK_EVERY)
+            entries = folder.look(settle=True)
+
+
+def _run_entries(
+    folder: Folder, entries: list[Entry], job: Job, workers: Executor, style: str, skip_existing: bool
+) -> None:
+    by_target: dict[Path, Entry] = {}
+    with FolderProgress(len(entries), sum(entry.work for entry in entries), style) as shown:
+
+        def jobs() -> Iterator[Job]:
+            for entry, one in folder.jobs(entries, job, skip_existing):
+                by_target[one.target] = entry
+                yield one
+            for entry in entries:
+                if entry.status in ("skipped", "failed") and entry.target not in by_target:
+                    shown.end(entry.work)
+
+        def progress(film: Film) -> None:
+            entry = by_target[film.job.target]
+            expected = film.plan.summary.expected
+            shown.update(entry.source.name, entry.work, film.done, film.resumed, expected)
+
+        def ended(outcome: Outcome) -> None:
+            entry = by_target[outcome.job.target]
+            folder.note(entry, outcome)
+            shown.end(entry.work)
+            if isinstance(outcome.error, DiskFullError):
+                raise outcome.error
+
+        _finish(Queue(jobs(), Hooks(progress=progress, ended=ended)), workers)
+
+
+def _finish(queue: Queue, workers: Executor) -> None:
+    try:
+        workers.run(queue)
+    except KeyboardInterrupt:
+        kept = queue.kept
+        raise StoppedError(kept) from None
+    finally:
+        queue.close()
+
+
+class StoppedError(UpscaleError):
+    """Ctrl-C; what is finished is kept."""
+
+    exit_code = 130  # 128 + SIGINT, as a shell has it
+
+    def __init__(self, kept: list[str]):
+        goes_on = f"; {'; '.join(kept)}, and the same command goes on" if kept else ""
+        super().__init__(f"interrupted; what stood under the final name is as it was{goes_on}")

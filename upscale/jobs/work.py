@@ -1,0 +1,307 @@
+"""What a worker does, in this process or in another: segments of films, one after the other.
+
+    tasks -> read, align -> model -> encode -> a file of packets each
+
+The stages overlap, and go on from one segment to the next: while the encoder gives back the last frames of
+one, the model is at the next.
+"""
+
+import contextlib
+import functools
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import av
+from av.video.frame import VideoFrame
+
+from upscale.belt import overlap
+from upscale.errors import UpscaleError
+from upscale.jobs.segments import Segment
+from upscale.jobs.workspace import segment_path
+from upscale.media.frame import Frame
+from upscale.media.part import Stretch
+from upscale.media.read.source import Source
+from upscale.media.write.encoder import Encoder
+from upscale.media.write.packets import PieceWriter
+from upscale.motion.deflicker import Flicker
+from upscale.motion.window import Noise
+from upscale.pipeline import Enlarger, Job, Stages, aligned, open_enlarger
+from upscale.planes import Planes
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Segments of one film that follow each other, and all that a worker has to know to compute them."""
+
+    film: int
+    """Its number in the queue."""
+    job: Job
+    """With all that is ``auto`` settled."""
+    encoder: Encoder
+    size: tuple[int, int]
+    """Width and height of the output."""
+    container: str
+    segments: tuple[Segment, ...]
+    folder: Path
+    """Where the segments go."""
+    attempt: int = 0
+    """Workers that it has cost so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class FramesDone:
+    """So many frames more are encoded."""
+
+    film: int
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentDone:
+    """A segment is in its place; ``record`` is what it says of itself."""
+
+    film: int
+    segment: int
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDone:
+    """Nothing more comes of a task."""
+
+    film: int
+    error: Exception | None = None
+    """Why it could not be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The program has failed in a worker."""
+
+    traceback: str
+
+
+Event = FramesDone | SegmentDone | TaskDone | Fault
+
+
+@dataclass(slots=True)
+class _Begin:
+    task: Task
+    segment: Segment
+    model: Enlarger
+    writer: PieceWriter | None = None
+
+
+@dataclass(slots=True)
+class _End:
+    task: Task
+    segment: Segment
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _TaskEnd:
+    task: Task
+    error: Exception | None = None
+
+
+Item = Frame | VideoFrame | _Begin | _End | _TaskEnd
+
+
+class Worker:
+    """Computes tasks. Keeps the networks for the next one of frames of the same size."""
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._model: Enlarger | None = None
+
+    def work(self, tasks: Iterator[Task], tell: Callable[[Event], None]) -> None:
+        """Do ``tasks`` as they come, to the last. ``tell`` is called in several threads."""
+        stages = Stages()
+        failed: set[int] = set()
+        """Tasks, by identity, whose other frames are of no use."""
+        open_writers: set[PieceWriter] = set()
+
+        def read(put: Callable[[Item], None]) -> None:
+            for task in tasks:
+                try:
+                    self._read(task, put, stages, failed)
+                    put(_TaskEnd(task))
+                except (UpscaleError, OSError) as error:
+                    put(_TaskEnd(task, error))
+
+        def enlarge(items: Iterator[Item]) -> Iterator[Item]:
+            begun: deque[tuple[Frame, Callable[[], Planes]]] = deque()
+            at: _Begin | None = None
+            before = (0, 0)
+
+            def next_picture() -> VideoFrame:
+                assert at is not None
+                assert at.writer is not None
+                frame, answer = begun.popleft()
+                larger = replace(frame, planes=stages.timed("model", answer))
+                writer = at.writer
+                return stages.timed("pack", lambda: writer.picture(larger))
+
+            for item in items:
+                if isinstance(item, _Begin):
+                    at = item
+                    if id(item.task) not in failed:
+                        try:
+                            item.writer = _open_writer(item)
+                        except (UpscaleError, OSError) as error:
+                            failed.add(id(item.task))
+                            yield _TaskEnd(item.task, error)
+                            continue
+                        open_writers.add(item.writer)
+                    before = item.model.reused, item.model.reused_tiles
+                    yield item
+                elif isinstance(item, Frame):
+                    assert at is not None
+                    if id(at.task) in failed:
+                        begun.clear()
+                        continue
+                    try:
+                        begin = functools.partial(at.model.begin, item.planes, item.pts)
+                        begun.append((item, stages.timed("model", begin)))
+                        if len(begun) > at.model.ahead:
+                            yield next_picture()
+                    except UpscaleError as error:
+                        failed.add(id(at.task))
+                        yield _TaskEnd(at.task, error)
+                else:
+                    while begun and at is not None and id(at.task) not in failed:
+                        yield next_picture()
+                    begun.clear()
+                    if isinstance(item, _End) and at is not None:
+                        now = at.model.reused, at.model.reused_tiles
+                        names = ("reused", "reused_tiles")
+                        item.facts |= {k: b - a for k, a, b in zip(names, before, now, strict=True)}
+                        item.facts["notes"] += sorted(at.model.notes)
+                    yield item
+
+        writer: PieceWriter | None = None
+        ended: set[int] = set()
+
+        def write(item: Item) -> None:
+            nonlocal writer
+            if isinstance(item, _TaskEnd):
+                if id(item.task) not in ended:
+                    ended.add(id(item.task))
+                    if item.error is not None:
+                        failed.add(id(item.task))
+                    tell(TaskDone(item.task.film, item.error))
+                else:  # that it has failed was told before
+                    ended.discard(id(item.task))
+                    failed.discard(id(item.task))
+                return
+            if isinstance(item, _Begin):
+                at[0], writer = item, item.writer
+                return
+            task = at[0].task
+            if id(task) in failed or writer is None:
+                return
+            try:
+                if isinstance(item, VideoFrame):
+                    stages.timed("encode", functools.partial(writer.write, item))
+                    tell(FramesDone(task.film, 1))
+                elif isinstance(item, _End):
+                    item.facts["busy"], stages.busy = stages.busy, Stages().busy
+                    record = writer.finish(item.facts)
+                    open_writers.discard(writer)
+                    tell(SegmentDone(task.film, item.segment.number, record))
+            except (av.FFmpegError, OSError, ValueError) as error:
+                write(_TaskEnd(task, error))
+
+        at: list[_Begin] = [None]  # type: ignore[list-item]
+        try:
+            overlap(read, enlarge, write, lambda item: isinstance(item, Frame | VideoFrame), lambda: None)
+        finally:
+            for left in open_writers:
+                left.discard()
+
+    def _read(self, task: Task, put: Callable[[Item], None], stages: Stages, given_up: set[int]) -> None:
+        """Put the frames of a task's segments, each between its _Begin and its _End."""
+        job = task.job
+        with Source(job.source, job.read) as source:
+            model = stages.timed("load", lambda: self._enlarger(task, source))
+            noise, flicker = Noise(), Flicker()
+            told, lost = 0, 0
+
+            def end(segment: Segment) -> _End:
+                nonlocal noise, flicker, told, lost
+                facts = {
+                    "lost": source.losses.frames - lost,
+                    "reasons": list(source.losses.reasons),
+                    "notes": source.notes[told:],
+                    "noise": _taken_noise(noise),
+                    "flicker": asdict(flicker),
+                }
+                told, lost = len(source.notes), source.losses.frames
+                flicker.frames = 0
+                return _End(task, segment, facts)
+
+            first, last = task.segments[0].stretch, task.segments[-1].stretch
+            whole = Stretch(first.lead, first.begin, last.end, first.jump)
+            frames = source.frames(job.start, job.duration, stretch=whole)
+            frames = aligned(
+                stages.timed_each("decode", frames),
+                model.window,
+                noise,
+                flicker if job.deflicker else None,
+                source.info,
+                first.begin,
+            )
+            with contextlib.closing(frames):  # type: ignore[type-var]
+                rest = iter(task.segments)
+                segment: Segment | None = next(rest)
+                put(_Begin(task, task.segments[0], model))
+                for frame in stages.timed_each("align", frames, within="decode"):
+                    while segment is not None and _is_over(segment, frame):
+                        put(end(segment))
+                        segment = next(rest, None)
+                        if segment is not None:
+                            put(_Begin(task, segment, model))
+                    if segment is None or id(task) in given_up:
+                        return
+                    if frame.pts >= segment.stretch.begin:
+                        put(frame)
+                while segment is not None:  # the film ends here, sooner perhaps than it promised
+                    put(end(segment))
+                    segment = next(rest, None)
+                    if segment is not None:
+                        put(_Begin(task, segment, model))
+
+    def _enlarger(self, task: Task, source: Source) -> Enlarger:
+        info = source.info
+        key = (info.width, info.height, info.pixels, info.chroma_left, task.size, task.job.sample)
+        if key != self._key or self._model is None:
+            self._model, self._key = open_enlarger(task.job, info, task.size), key
+        return self._model
+
+
+def _is_over(segment: Segment, frame: Frame) -> bool:
+    return segment.stretch.end is not None and frame.pts >= segment.stretch.end
+
+
+def _open_writer(begin: _Begin) -> PieceWriter:
+    task = begin.task
+    path = segment_path(task.folder, begin.segment.number)
+    try:
+        return PieceWriter(path, task.encoder, task.size, task.container)
+    except (av.FFmpegError, ValueError) as error:
+        raise UpscaleError(f"{task.encoder.codec} cannot encode this ({error})") from error
+
+
+def _taken_noise(noise: Noise) -> dict[str, Any]:
+    """What was met since the last time, for a record."""
+    noise.close()
+    taken = {
+        "continues": noise.continues,
+        "shots": [[round(shot.luma, 3), round(shot.chroma, 3), shot.pictures] for shot in noise.shots],
+    }
+    noise.shots, noise.continues = [], False
+    return taken
