@@ -74,7 +74,7 @@ def outcome(film: Path, target: Path) -> str:
         return f"!crashed with signal {-done.returncode}"
     if "Traceback" in said:
         return "!traceback"
-    if not done.stdout:
+    if not done.stdout or "error" in json.loads(done.stdout):
         return f"!left {left[0]}" if left else "refused with a message"
     if left != [target.name]:
         return f"!left {left}"

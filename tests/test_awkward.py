@@ -233,11 +233,12 @@ def presentation_graphics() -> bytes:
     return shown + window + palette + thing + segment(0x80, 18000, b"") + away + segment(0x80, 54000, b"")
 
 
+@pytest.mark.parametrize("segment", ["0", "0.3"], ids=["in one go", "in segments"])
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
-def test_all_but_the_sharpness_is_as_it_was(row: Row, props: Path, upscale: Run) -> None:
+def test_all_but_the_sharpness_is_as_it_was(row: Row, segment: str, props: Path, upscale: Run) -> None:
     source, target = ffmpeg.make(props / row.source, *row.make), props / row.target
     scale = () if "-s" in row.options else ("-s", "2")
-    result = upscale(source, target, "-m", "nearest", "-q", *scale, *row.options)
+    result = upscale(source, target, "-m", "nearest", "-q", *scale, "--segment", segment, *row.options)
     assert result.exit_code == 0, result.output
     assert row.says in result.stderr
     assert row.says or not result.stderr

@@ -109,7 +109,10 @@ def test_the_summary_is_json_on_stdout_and_nothing_else(
     assert summary["output_size"] == [128, 96]
     assert summary["seed"] == 3
     reports = [json.loads(line) for line in result.stderr.splitlines() if line.startswith("{")]
-    assert [report["frames"] for report in reports] == [1, 2, 3, 4, 5, 6]
+    done = [report["frames"] for report in reports if report["type"] == "progress"]
+    assert done == [1, 2, 3, 4, 5, 6]
+    assert reports[-1]["type"] == "result"
+    assert reports[-1]["frames"] == 6
 
 
 def test_a_dry_run_writes_nothing(make_clip: MakeClip, upscale: Run, tmp_path: Path) -> None:
@@ -156,7 +159,7 @@ def bad_inputs(make_clip: MakeClip, folder: Path) -> dict[str, tuple[tuple[objec
         "text": ((text, out), 1, "cannot be read as a video"),
         "empty": ((empty, out), 1, "cannot be read as a video"),
         "sound only": ((sound, out), 1, "no video in it, only audio"),
-        "a folder": ((folder, out), 1, "is a folder"),
+        "a folder": ((folder, out), 2, "lies in the folder that is read"),
         "existing": ((good, existing), 1, "use -y to overwrite"),
         "itself": ((good, good, "-y"), 2, "is the source itself"),
         "into a folder": ((good, folder), 2, "is a folder"),

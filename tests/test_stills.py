@@ -96,9 +96,16 @@ def test_interrupted_pictures_leave_nothing(
     def stop(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("upscale.media.write.writer.Writer._finish", stop)
-    assert upscale(film, tmp_path / "out" / "%03d.png", *FAST).exit_code == 130
-    assert list((tmp_path / "out").iterdir()) == []
+    with monkeypatch.context() as patch:
+        patch.setattr("upscale.media.write.writer.Writer._finish", stop)
+        assert upscale(film, tmp_path / "out" / "%03d.png", *FAST, "--segment", "0").exit_code == 130
+        assert list((tmp_path / "out").iterdir()) == []
+        stopped = upscale(film, tmp_path / "out" / "%03d.png", *FAST)
+    assert stopped.exit_code == 130
+    assert "1 of 1 segments" in stopped.stderr
+    assert list((tmp_path / "out").glob("*.png")) == []
+    assert upscale(film, tmp_path / "out" / "%03d.png", *FAST).exit_code == 0
+    assert len(list((tmp_path / "out").iterdir())) == 25
 
 
 def test_a_sequence_that_begins_late_and_one_that_was_longer(upscale: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import signal
 import sys
 import traceback
@@ -268,7 +269,7 @@ def main(
     _check_pipes(source, target, as_json)
     job = _job(source, target, overwrite, **options)
     style = "none" if quiet else progress
-    if source.is_dir():
+    if os.path.isdir(source):  # noqa: PTH112 - which a name that is too long does not stop
         _run_folder(job, workers, suffix, ext, report, watch, skip_existing, style, quiet, as_json, dry_run)
         return
     if suffix or ext or report or watch:

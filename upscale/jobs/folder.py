@@ -44,6 +44,8 @@ class Entry:
     target: Path
     work: float = 0.0
     """Input pixels of all frames, as far as the container tells: what it will cost, more or less."""
+    job: Job | None = None
+    """What was to be done, as it was asked for."""
     status: str | None = None
     reason: str | None = None
     frames: int = 0
@@ -116,7 +118,7 @@ class Folder:
         """What is to be done of ``entries``: ``job`` with each one's names. The others are marked."""
         finished = self._finished()
         for entry in entries:
-            one = replace(job, source=entry.source, target=entry.target)
+            one = entry.job = replace(job, source=entry.source, target=entry.target)
             if entry.target.exists() and not job.restart:
                 known = finished.get(self._name(entry))
                 if skip_existing:
@@ -142,8 +144,8 @@ class Folder:
         entry.status, entry.frames, entry.seconds = "done", summary.frames, summary.seconds
         entry.damaged = summary.damaged
         entry.reason = "; ".join(summary.warnings) or None
-        job = replace(outcome.job, source=entry.source, target=entry.target)
-        line = json.dumps({"output": self._name(entry), **self._state(entry, job)})
+        assert entry.job is not None
+        line = json.dumps({"output": self._name(entry), **self._state(entry, entry.job)})
         with (self.target / FINISHED).open("a") as file:
             file.write(line + "\n")
             file.flush()

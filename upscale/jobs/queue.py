@@ -143,6 +143,7 @@ class Queue:
                         f"{film.job.source}: segment {where} of {len(film.segments)} has ended"
                         f" {attempt} workers; is there too little memory? Try --workers 1"
                     ),
+                    keep=True,
                 )
                 return
             self._tasks.appendleft(replace(task, segments=left, attempt=attempt))
@@ -212,7 +213,9 @@ class Queue:
         film.workspace.clear()
         self._end(film, Outcome(film.number, film.job, summary))
 
-    def _fail(self, film: Film, error: Exception) -> None:
+    def _fail(self, film: Film, error: Exception, keep: bool = False) -> None:
+        """End a film. With ``keep`` another run may fare better with what is done; it always may when there
+        is room on the disk again."""
         if isinstance(error, OSError):
             if error.errno == errno.ENOSPC:
                 error = DiskFullError(_lacking(film))
@@ -220,6 +223,8 @@ class Queue:
                 error = UpscaleError(f"{film.job.target}: {error.strerror or error}")
         if not isinstance(error, UpscaleError):
             error = UpscaleError(f"{film.job.target}: cannot be written ({error})")
+        if not keep and not isinstance(error, DiskFullError):
+            film.workspace.clear()
         self._end(film, Outcome(film.number, film.job, error=error))
 
     def _end(self, film: Film, outcome: Outcome) -> None:

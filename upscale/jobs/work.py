@@ -88,8 +88,19 @@ Event = FramesDone | SegmentDone | TaskDone | Fault
 
 
 @dataclass(slots=True)
-class _Begin:
+class _Run:
+    """A task that is being worked on."""
+
     task: Task
+    has_failed: bool = False
+    """Whether its other frames are of no use."""
+    is_told: bool = False
+    """Whether its end was told."""
+
+
+@dataclass(slots=True)
+class _Begin:
+    run: _Run
     segment: Segment
     model: Enlarger
     writer: PieceWriter | None = None
@@ -97,14 +108,14 @@ class _Begin:
 
 @dataclass(slots=True)
 class _End:
-    task: Task
+    run: _Run
     segment: Segment
     facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _TaskEnd:
-    task: Task
+    run: _Run
     error: Exception | None = None
 
 
@@ -121,17 +132,16 @@ class Worker:
     def work(self, tasks: Iterator[Task], tell: Callable[[Event], None]) -> None:
         """Do ``tasks`` as they come, to the last. ``tell`` is called in several threads."""
         stages = Stages()
-        failed: set[int] = set()
-        """Tasks, by identity, whose other frames are of no use."""
         open_writers: set[PieceWriter] = set()
 
         def read(put: Callable[[Item], None]) -> None:
             for task in tasks:
+                run = _Run(task)
                 try:
-                    self._read(task, put, stages, failed)
-                    put(_TaskEnd(task))
+                    self._read(run, put, stages)
+                    put(_TaskEnd(run))
                 except (UpscaleError, OSError) as error:
-                    put(_TaskEnd(task, error))
+                    put(_TaskEnd(run, error))
 
         def enlarge(items: Iterator[Item]) -> Iterator[Item]:
             begun: deque[tuple[Frame, Callable[[], Planes]]] = deque()
@@ -149,19 +159,19 @@ class Worker:
             for item in items:
                 if isinstance(item, _Begin):
                     at = item
-                    if id(item.task) not in failed:
+                    if not item.run.has_failed:
                         try:
                             item.writer = _open_writer(item)
                         except (UpscaleError, OSError) as error:
-                            failed.add(id(item.task))
-                            yield _TaskEnd(item.task, error)
+                            item.run.has_failed = True
+                            yield _TaskEnd(item.run, error)
                             continue
                         open_writers.add(item.writer)
                     before = item.model.reused, item.model.reused_tiles
                     yield item
                 elif isinstance(item, Frame):
                     assert at is not None
-                    if id(at.task) in failed:
+                    if at.run.has_failed:
                         begun.clear()
                         continue
                     try:
@@ -170,10 +180,10 @@ class Worker:
                         if len(begun) > at.model.ahead:
                             yield next_picture()
                     except UpscaleError as error:
-                        failed.add(id(at.task))
-                        yield _TaskEnd(at.task, error)
+                        at.run.has_failed = True
+                        yield _TaskEnd(at.run, error)
                 else:
-                    while begun and at is not None and id(at.task) not in failed:
+                    while begun and at is not None and not at.run.has_failed:
                         yield next_picture()
                     begun.clear()
                     if isinstance(item, _End) and at is not None:
@@ -184,37 +194,32 @@ class Worker:
                     yield item
 
         writer: PieceWriter | None = None
-        ended: set[int] = set()
 
         def write(item: Item) -> None:
             nonlocal writer
             if isinstance(item, _TaskEnd):
-                if id(item.task) not in ended:
-                    ended.add(id(item.task))
-                    if item.error is not None:
-                        failed.add(id(item.task))
-                    tell(TaskDone(item.task.film, item.error))
-                else:  # that it has failed was told before
-                    ended.discard(id(item.task))
-                    failed.discard(id(item.task))
+                item.run.has_failed |= item.error is not None
+                if not item.run.is_told:
+                    item.run.is_told = True
+                    tell(TaskDone(item.run.task.film, item.error))
                 return
             if isinstance(item, _Begin):
                 at[0], writer = item, item.writer
                 return
-            task = at[0].task
-            if id(task) in failed or writer is None:
+            run = at[0].run
+            if run.has_failed or writer is None:
                 return
             try:
                 if isinstance(item, VideoFrame):
                     stages.timed("encode", functools.partial(writer.write, item))
-                    tell(FramesDone(task.film, 1))
+                    tell(FramesDone(run.task.film, 1))
                 elif isinstance(item, _End):
                     item.facts["busy"], stages.busy = stages.busy, Stages().busy
                     record = writer.finish(item.facts)
                     open_writers.discard(writer)
-                    tell(SegmentDone(task.film, item.segment.number, record))
+                    tell(SegmentDone(run.task.film, item.segment.number, record))
             except (av.FFmpegError, OSError, ValueError) as error:
-                write(_TaskEnd(task, error))
+                write(_TaskEnd(run, error))
 
         at: list[_Begin] = [None]  # type: ignore[list-item]
         try:
@@ -223,9 +228,9 @@ class Worker:
             for left in open_writers:
                 left.discard()
 
-    def _read(self, task: Task, put: Callable[[Item], None], stages: Stages, given_up: set[int]) -> None:
+    def _read(self, run: _Run, put: Callable[[Item], None], stages: Stages) -> None:
         """Put the frames of a task's segments, each between its _Begin and its _End."""
-        job = task.job
+        task, job = run.task, run.task.job
         with Source(job.source, job.read) as source:
             model = stages.timed("load", lambda: self._enlarger(task, source))
             noise, flicker = Noise(), Flicker()
@@ -242,7 +247,7 @@ class Worker:
                 }
                 told, lost = len(source.notes), source.losses.frames
                 flicker.frames = 0
-                return _End(task, segment, facts)
+                return _End(run, segment, facts)
 
             first, last = task.segments[0].stretch, task.segments[-1].stretch
             whole = Stretch(first.lead, first.begin, last.end, first.jump)
@@ -258,14 +263,14 @@ class Worker:
             with contextlib.closing(frames):  # type: ignore[type-var]
                 rest = iter(task.segments)
                 segment: Segment | None = next(rest)
-                put(_Begin(task, task.segments[0], model))
+                put(_Begin(run, task.segments[0], model))
                 for frame in stages.timed_each("align", frames, within="decode"):
                     while segment is not None and _is_over(segment, frame):
                         put(end(segment))
                         segment = next(rest, None)
                         if segment is not None:
-                            put(_Begin(task, segment, model))
-                    if segment is None or id(task) in given_up:
+                            put(_Begin(run, segment, model))
+                    if segment is None or run.has_failed:
                         return
                     if frame.pts >= segment.stretch.begin:
                         put(frame)
@@ -273,7 +278,7 @@ class Worker:
                     put(end(segment))
                     segment = next(rest, None)
                     if segment is not None:
-                        put(_Begin(task, segment, model))
+                        put(_Begin(run, segment, model))
 
     def _enlarger(self, task: Task, source: Source) -> Enlarger:
         info = source.info
@@ -288,7 +293,7 @@ def _is_over(segment: Segment, frame: Frame) -> bool:
 
 
 def _open_writer(begin: _Begin) -> PieceWriter:
-    task = begin.task
+    task = begin.run.task
     path = segment_path(task.folder, begin.segment.number)
     try:
         return PieceWriter(path, task.encoder, task.size, task.container)

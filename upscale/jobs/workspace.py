@@ -31,7 +31,8 @@ class Workspace:
     def __init__(self, target: Path):
         self._target = target
         self.path = work_folder(target)
-        self._lock = FileLock(self.path / LOCK, timeout=0)
+        # Taken in the thread that reads, and released in another.
+        self._lock = FileLock(self.path / LOCK, timeout=0, thread_local=False)
 
     def __enter__(self) -> Self:
         try:

@@ -58,6 +58,10 @@ class Reading:
         """Packets that an edit list wants decoded, and not shown."""
         self._reached: int | None = None
         """Where the last frame ended, in ticks."""
+        self._sent = 0
+        """Packets of pictures that were read, without the hidden ones."""
+        self._span: int | None = None
+        """Where the last of them ends, in ticks."""
         self._ended = Fraction(0)
         """Where the last packet of any stream ended, in seconds."""
 
@@ -92,11 +96,7 @@ class Reading:
             if packet.stream is not self._video:
                 self._clocks[packet.stream_index].stamp(packet)
                 yield packet
-                continue
-            at = packet.dts if packet.pts is None else packet.pts
-            self._given += not packet.is_discard
-            if at is not None:
-                self._reached = max(self._reached or 0, at + (packet.duration or self._typical))
+        self._given, self._reached = self._sent, self._span
 
     def missing(self, promised: Fraction | None, start: Fraction) -> int:
         """How many frames that the container promises are missing. ``promised`` is its duration in seconds,
@@ -133,7 +133,8 @@ class Reading:
                 is_film = packet.stream is self._video
                 if packet.is_corrupt and BROKEN not in self.notes:
                     self.notes.append(BROKEN)
-                self._hidden += is_film and packet.is_discard
+                if is_film:
+                    self._note_picture(packet)
                 if packet.dts is not None:
                     at = packet.dts * packet.time_base
                     self._ended = max(self._ended, at + (packet.duration or 0) * packet.time_base)
@@ -144,6 +145,14 @@ class Reading:
             raise error.by from None
         except av.FFmpegError as error:
             self.losses.add(0, f"the file breaks off: {error.strerror}")
+
+    def _note_picture(self, packet: Packet) -> None:
+        self._hidden += packet.is_discard
+        self._sent += not packet.is_discard
+        at = packet.dts if packet.pts is None else packet.pts
+        if at is not None:
+            end = at + (packet.duration or self._typical)
+            self._span = end if self._span is None else max(self._span, end)
 
     def _decode(self, packet: Packet | None) -> list[VideoFrame]:
         """The frames that a packet completes; None drains the decoder at the end."""

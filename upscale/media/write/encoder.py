@@ -1,6 +1,7 @@
 """Which encoder, which pixel format: what can be settled before a frame is read."""
 
 import difflib
+import importlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from upscale.planes import Planes
 
 CRF_CODECS = {"libx264", "libx264rgb", "libx265", "libsvtav1", "libvpx-vp9"}
 """Encoders that understand --crf."""
+
+X264 = {"libx264", "libx264rgb"}
 
 DEFAULT_CRF = 16
 
@@ -263,6 +266,8 @@ def settle(info: VideoInfo, encode: EncodeOptions, codec: str, container: str) -
         options["crf"] = f"{DEFAULT_CRF if encode.crf is None else encode.crf:g}"
     if codec == "libx265":
         options["x265-params"] = "log-level=error"
+    if codec in X264 and _has_avx512():
+        options["x264-params"] = "asm=avx2"
     if codec == "ffv1":
         options |= {"level": "3", "slicecrc": "1"}  # damage to an archive is found, and stays in its slice
     notes = _losses(info, codec, planar, pix_fmt)
@@ -295,6 +300,12 @@ def settle(info: VideoInfo, encode: EncodeOptions, codec: str, container: str) -
         counts_frames=bool({container, codec} & COUNTING),
         source_matrix=info.color.matrix,
     )
+
+
+def _has_avx512() -> bool:
+    """Whether x264 would take its code for AVX-512, whose macroblock tree differs from run to run."""
+    umath = importlib.import_module("numpy._core._multiarray_umath")
+    return bool(umath.__cpu_features__.get("AVX512F"))
 
 
 def _tick(info: VideoInfo, codec: str, container: str) -> Fraction:
