@@ -226,7 +226,8 @@ class Encoder:
         except (av.FFmpegError, ValueError):
             pass
         finally:
-            av.logging.set_level(av.logging.PANIC)
+            # Not PANIC: that leaves a callback that wants the interpreter, in threads that others wait for.
+            av.logging.set_level(None)
         return log[-1][2].strip(" .\n") if log else None
 
 
