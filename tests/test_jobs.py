@@ -110,7 +110,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_film(film: Path, upscale: Run,
         assert json.loads(out)["frames"] == len(contents(film)["video"])
         assert list(target.parent.iterdir()) == [target]
         break
-    assert kills >= 2
+    assert kills >= 1
     assert contents(target) == contents(whole)
 
 
