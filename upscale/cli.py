@@ -313,7 +313,7 @@ def _run_folder(
 ) -> None:
     from upscale.jobs.executors import executor
     from upscale.jobs.folder import Folder
-    from upscale.jobs.run import Watch, run_folder
+    from upscale.jobs.run import run_folder
     from upscale.progress import print_table, tell_json
 
     folder = Folder(job.source, job.target, suffix, ext)
@@ -324,7 +324,7 @@ def _run_folder(
             click.echo(f"{entry.source} -> {entry.target}")
         return
     try:
-        run_folder(folder, job, executor(workers), style, skip_existing, Watch(watch))
+        run_folder(folder, job, executor(workers), style, skip_existing, watch)
     finally:
         told = folder.report()
         if report is not None:

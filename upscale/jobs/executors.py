@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
@@ -66,23 +67,23 @@ class Hand:
     """Whether it has done anything."""
 
 
-class Crew:
+class Crew(ABC):
     """Several workers that take tasks and send events: what processes and a cluster have in common."""
 
     def __init__(self) -> None:
         self._starts = 0
 
+    @abstractmethod
     def hands(self) -> list[Hand]:
         """The workers that are there to be given tasks."""
-        raise NotImplementedError
 
+    @abstractmethod
     def give(self, hand: Hand, task: Task) -> None:
         """Send a task to a worker."""
-        raise NotImplementedError
 
+    @abstractmethod
     def wait(self) -> Iterator[tuple[Hand, Event | None]]:
         """What workers have sent, after waiting for it; None of one that is no more."""
-        raise NotImplementedError
 
     def run(self, queue: Queue) -> None:
         """Keep the workers busy until the queue is empty and all is done."""

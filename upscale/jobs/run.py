@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from upscale.errors import DiskFullError, UpscaleError
@@ -17,14 +16,6 @@ from upscale.progress import FilmProgress, FolderProgress
 
 LOOK_EVERY = 2.0
 """Seconds between two looks at a folder that is watched."""
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """Whether to wait for more films, and how long at most for the next (seconds; None for ever)."""
-
-    is_on: bool = False
-    patience: float | None = None
 
 
 def run_film(job: Job, executor: Callable[[], Executor], style: str) -> Summary:
@@ -55,21 +46,17 @@ def run_film(job: Job, executor: Callable[[], Executor], style: str) -> Summary:
 
 
 def run_folder(
-    folder: Folder, job: Job, executor: Executor, style: str, skip_existing: bool, watch: Watch
+    folder: Folder, job: Job, executor: Executor, style: str, skip_existing: bool, watch: bool
 ) -> None:
     """Do the films of a folder; what became of them stands in its entries.
 
     Goes on after one that failed. Raises UpscaleError where nothing can go on, as on a full disk."""
-    entries = folder.look(settle=watch.is_on)
-    waited = time.monotonic()
+    entries = folder.look(settle=watch)
     with executor as workers:
         while True:
             if entries:
                 _run_entries(folder, entries, job, workers, style, skip_existing)
-                waited = time.monotonic()
-            if not watch.is_on:
-                return
-            if watch.patience is not None and time.monotonic() - waited > watch.patience:
+            if not watch:
                 return
             time.sleep(LOOK_EVERY)
             entries = folder.look(settle=True)
