@@ -10,6 +10,7 @@ import contextlib
 import functools
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from upscale.errors import UpscaleError
 from upscale.jobs.segments import Segment
 from upscale.jobs.workspace import segment_path
 from upscale.media.frame import Frame
+from upscale.media.info import VideoInfo
 from upscale.media.part import Stretch
 from upscale.media.read.source import Source
 from upscale.media.write.encoder import Encoder
@@ -98,6 +100,17 @@ class _Run:
     """Whether its end was told."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """The reader waits for ``answer``, which whoever runs the networks gives: libgomp, which PyTorch brings,
+    keeps threads for each thread that runs any, and has all of them sleep sooner when there are more than
+    cores. Loaded in the reader, the networks took a quarter longer for every frame."""
+
+    task: Task
+    info: VideoInfo
+    answer: Future[Enlarger] = field(default_factory=Future)
+
+
 @dataclass(slots=True)
 class _Begin:
     run: _Run
@@ -119,7 +132,7 @@ class _TaskEnd:
     error: Exception | None = None
 
 
-Item = Frame | VideoFrame | _Begin | _End | _TaskEnd
+Item = Frame | VideoFrame | _Load | _Begin | _End | _TaskEnd
 
 
 class Worker:
@@ -128,6 +141,7 @@ class Worker:
     def __init__(self) -> None:
         self._key: object = None
         self._model: Enlarger | None = None
+        self._loading: _Load | None = None
 
     def work(self, tasks: Iterator[Task], tell: Callable[[Event], None]) -> None:
         """Do ``tasks`` as they come, to the last. ``tell`` is called in several threads."""
@@ -157,7 +171,9 @@ class Worker:
                 return stages.timed("pack", lambda: writer.picture(larger))
 
             for item in items:
-                if isinstance(item, _Begin):
+                if isinstance(item, _Load):
+                    stages.timed("load", functools.partial(self._load, item))
+                elif isinstance(item, _Begin):
                     at = item
                     if not item.run.has_failed:
                         try:
@@ -223,7 +239,7 @@ class Worker:
 
         at: list[_Begin] = [None]  # type: ignore[list-item]
         try:
-            overlap(read, enlarge, write, lambda item: isinstance(item, Frame | VideoFrame), lambda: None)
+            overlap(read, enlarge, write, lambda item: isinstance(item, Frame | VideoFrame), self._stop)
         finally:
             for left in open_writers:
                 left.discard()
@@ -232,7 +248,7 @@ class Worker:
         """Put the frames of a task's segments, each between its _Begin and its _End."""
         task, job = run.task, run.task.job
         with Source(job.source, job.read) as source:
-            model = stages.timed("load", lambda: self._enlarger(task, source))
+            model = self._enlarger(task, source.info, put)
             noise, flicker = Noise(), Flicker()
             told, lost = 0, 0
 
@@ -280,12 +296,32 @@ class Worker:
                     if segment is not None:
                         put(_Begin(run, segment, model))
 
-    def _enlarger(self, task: Task, source: Source) -> Enlarger:
-        info = source.info
-        key = (info.width, info.height, info.pixels, info.chroma_left, task.size, task.job.sample)
-        if key != self._key or self._model is None:
-            self._model, self._key = open_enlarger(task.job, info, task.size), key
+    def _enlarger(self, task: Task, info: VideoInfo, put: Callable[[Item], None]) -> Enlarger:
+        """In the thread that reads: the networks for a task, those of the one before where they suit it."""
+        if self._model is None or self._key != _key(task, info):
+            self._loading = _Load(task, info)
+            put(self._loading)
+            return self._loading.answer.result()
         return self._model
+
+    def _load(self, load: _Load) -> None:
+        try:
+            self._model = open_enlarger(load.task.job, load.info, load.task.size)
+        except UpscaleError as error:
+            load.answer.set_exception(error)
+            return
+        self._key = _key(load.task, load.info)
+        load.answer.set_result(self._model)
+
+    def _stop(self) -> None:
+        """Unblock the thread that reads, if it waits for networks."""
+        if self._loading is not None:
+            self._loading.answer.cancel()
+
+
+def _key(task: Task, info: VideoInfo) -> object:
+    """What networks are opened for."""
+    return info.width, info.height, info.pixels, info.chroma_left, task.size, task.job.sample
 
 
 def _is_over(segment: Segment, frame: Frame) -> bool:
