@@ -102,9 +102,11 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """The reader waits for ``answer``, which whoever runs the networks gives: libgomp, which PyTorch brings,
-    keeps threads for each thread that runs any, and has all of them sleep sooner when there are more than
-    cores. Loaded in the reader, the networks took a quarter longer for every frame."""
+    """The reader waits for ``answer``, which the thread that runs the networks gives.
+
+    libgomp, which PyTorch brings, keeps threads for each thread that runs networks, and lets all of them
+    spin less when they are more than the cores: with networks that are loaded in the reader, every frame
+    takes a quarter longer."""
 
     task: Task
     info: VideoInfo
