@@ -20,6 +20,7 @@ from upscale.models.catalog import FOR_PICTURES, FOR_VIDEO, MODELS
 from upscale.sampling.options import GRAIN, PRECISIONS, SampleOptions
 
 if TYPE_CHECKING:
+    from upscale.jobs.executors import Executor
     from upscale.pipeline import Job, Summary
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell has it
@@ -82,6 +83,16 @@ def reporting_errors(command: Callable[..., None]) -> Callable[..., None]:
             sys.exit(EXIT_INTERRUPTED)
 
     return wrapper
+
+
+def _warn(style: str, message: str) -> None:
+    """A line, or an object for a script that asked for objects."""
+    from upscale.progress import tell_json
+
+    if style == "json":
+        tell_json("warning", message=message)
+    else:
+        click.echo(f"upscale: {message}", err=True)
 
 
 def _tell_error(prefix: str, message: str, code: int, options: dict[str, Any]) -> None:
@@ -207,9 +218,12 @@ def _print_models() -> None:
 @click.option(
     "--workers",
     type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Processes that share the work: one for each GPU, or for some cores each.",
+    help="Processes that share the work, 1 by default: one for each GPU, or for some cores each.",
+)
+@click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Share the work on a Ray cluster: auto, local, host:port or ray://host:port.",
 )
 @click.option("--suffix", default="", help="Of a folder: what is added to the names of outputs.")
 @click.option("--ext", help="Of a folder: the extension of outputs; by default what it was, or mkv.")
@@ -252,7 +266,8 @@ def main(
     as_json: bool,
     dry_run: bool,
     debug: bool,
-    workers: int,
+    workers: int | None,
+    cluster: str | None,
     suffix: str,
     ext: str | None,
     report: Path | None,
@@ -269,8 +284,16 @@ def main(
     _check_pipes(source, target, as_json)
     job = _job(source, target, overwrite, **options)
     style = "none" if quiet else progress
+
+    def executor() -> "Executor":
+        from upscale.jobs.executors import executor
+
+        return executor(workers, cluster, job.sample, functools.partial(_warn, style))
+
     if os.path.isdir(source):  # noqa: PTH112 - which a name that is too long does not stop
-        _run_folder(job, workers, suffix, ext, report, watch, skip_existing, style, quiet, as_json, dry_run)
+        _run_folder(
+            job, executor, suffix, ext, report, watch, skip_existing, style, quiet, as_json, dry_run
+        )
         return
     if suffix or ext or report or watch:
         raise UsageError("--suffix, --ext, --report and --watch are for a folder; give one as INPUT")
@@ -284,14 +307,17 @@ def main(
         with pipeline.prepared(job) as plan:
             _report(plan.summary, as_json, quiet=False, done=False)
         return
-    from upscale.jobs.executors import executor
     from upscale.jobs.run import run_film
     from upscale.progress import tell_json
 
-    summary = run_film(job, lambda: executor(workers), style)
+    summary = run_film(job, executor, style)
+    if summary.segments == 0 and (cluster or workers):
+        summary.warnings.append(
+            "one process made it: pipes, pictures and --segment 0 leave no segments to share"
+        )
     if progress == "json":
         for warning in summary.warnings:
-            tell_json("warning", message=warning)
+            _warn(progress, warning)
         tell_json("result", **summary.as_dict())
     _report(summary, as_json, quiet or progress == "json", done=True, told=progress == "json")
     if summary.damaged:
@@ -300,7 +326,7 @@ def main(
 
 def _run_folder(
     job: "Job",
-    workers: int,
+    executor: "Callable[[], Executor]",
     suffix: str,
     ext: str | None,
     report: Path | None,
@@ -311,7 +337,6 @@ def _run_folder(
     as_json: bool,
     dry_run: bool,
 ) -> None:
-    from upscale.jobs.executors import executor
     from upscale.jobs.folder import Folder
     from upscale.jobs.run import run_folder
     from upscale.progress import print_table, tell_json
@@ -324,15 +349,15 @@ def _run_folder(
             click.echo(f"{entry.source} -> {entry.target}")
         return
     try:
-        run_folder(folder, job, executor(workers), style, skip_existing, watch)
+        run_folder(folder, job, executor(), style, skip_existing, watch)
     finally:
         told = folder.report()
         if report is not None:
             report.write_text(json.dumps(told, indent=2) + "\n")
+        if style != "json" and not quiet:
+            print_table(told)
     if style == "json":
         tell_json("result", **told)
-    elif not quiet:
-        print_table(told)
     if as_json:
         click.echo(json.dumps(told, indent=2))
     if not folder.entries:

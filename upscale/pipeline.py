@@ -156,8 +156,8 @@ class Summary:
     """What ``--deflicker`` met."""
     seconds: float = 0.0
     stages: Stages = field(default_factory=Stages)
-    segments: int = 1
-    """Pieces that the film was computed in."""
+    segments: int = 0
+    """That the film was computed in; 0 for one that was made in one go."""
     resumed: int = 0
     """Frames that an earlier run had done."""
     warnings: list[str] = field(default_factory=list)

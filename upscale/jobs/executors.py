@@ -7,7 +7,7 @@ import signal
 import threading
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -17,6 +17,7 @@ from upscale.errors import UpscaleError
 from upscale.jobs.queue import Queue
 from upscale.jobs.work import Event, Fault, Task, TaskDone, Worker
 from upscale.sampling.memory import PROGRAM, SHARE, available
+from upscale.sampling.options import SampleOptions
 
 AT_ONCE = 2
 """Tasks that a worker has: the one that it is at, and the next, so that it need not wait."""
@@ -181,6 +182,8 @@ class Place:
 
     number: int
     count: int
+    cores: int | None = None
+    """Of the CPU, for this worker; None for an equal share."""
 
     def settled(self, task: Task) -> Task:
         """The task with this worker's share of the machine, less of the memory after each worker that it
@@ -191,7 +194,7 @@ class Place:
             memory = PROGRAM + int((free - PROGRAM) * SHARE)
         if memory is not None:
             memory = memory // self.count // 2**task.attempt
-        threads = sample.threads or max((os.cpu_count() or 1) // self.count, 1)
+        threads = sample.threads or self.cores or max((os.cpu_count() or 1) // self.count, 1)
         sample = replace(sample, memory=memory, threads=threads, device=self._device(sample.device))
         return replace(task, job=replace(task.job, sample=sample))
 
@@ -235,6 +238,14 @@ def _serve(pipe: Connection, place: Place) -> None:
         tell(Fault(traceback.format_exc()))
 
 
-def executor(workers: int) -> Executor:
-    """One for so many workers."""
-    return Serial() if workers == 1 else Processes(workers)
+def executor(
+    workers: int | None, cluster: str | None, sample: SampleOptions, tell: Callable[[str], None]
+) -> Executor:
+    """One for so many ``workers``: processes here, or actors on the ``cluster`` at that address, which has
+    as many as it has room for where None are asked for. ``tell`` is called with what the user should know
+    of them."""
+    if cluster is not None:
+        from upscale.jobs.cluster import Cluster
+
+        return Cluster(cluster, workers, sample, tell)
+    return Processes(workers) if workers is not None and workers > 1 else Serial()

@@ -39,13 +39,23 @@ class Film:
     job: Job
     plan: Plan
     workspace: Workspace
+    fingerprint: dict[str, Any]
+    """Of the source."""
     segments: list[Segment]
     records: dict[int, dict[str, Any]]
     began: float
     exits: contextlib.ExitStack
-    done: int = 0
-    """Frames that are encoded, those of an earlier run among them."""
     resumed: int = 0
+    """Frames that an earlier run has done."""
+    finished: int = 0
+    """Frames of the segments that are finished, those of an earlier run among them."""
+    begun: dict[int, int] = field(default_factory=dict)
+    """Frames that are encoded of segments that are not finished."""
+
+    @property
+    def done(self) -> int:
+        """Frames that are encoded."""
+        return self.finished + sum(self.begun.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +121,12 @@ class Queue:
             if film is None:  # it has failed meanwhile
                 return
             if isinstance(event, FramesDone):
-                film.done += event.frames
+                film.begun[event.segment] = film.begun.get(event.segment, 0) + event.frames
                 self.hooks.progress(film)
             elif isinstance(event, SegmentDone):
                 film.records[event.segment] = event.record
+                film.begun.pop(event.segment, None)
+                film.finished += event.record["frames"]
                 self._join_if_done(film)
             elif event.error is not None:
                 self._fail(film, event.error)
@@ -132,6 +144,8 @@ class Queue:
             if film is None:
                 return
             left = tuple(segment for segment in task.segments if segment.number not in film.records)
+            for segment in left:
+                film.begun.pop(segment.number, None)
             if not left:
                 return
             attempt = task.attempt + 1
@@ -190,6 +204,7 @@ class Queue:
                     plan.destination.container,
                     group,
                     film.workspace.path,
+                    film.fingerprint,
                 )
             )
         self._join_if_done(film)
@@ -255,10 +270,11 @@ def _opened(number: int, job: Job, exits: contextlib.ExitStack) -> Film:
     crop = str(plan.source.crop) if plan.source.crop is not None else "off"
     job = replace(job, read=replace(job.read, crop=crop))
     plan = replace(plan, job=job)
-    records = workspace.begin(_identity(plan, segments), job.restart)
+    source = fingerprint(job.source)
+    records = workspace.begin(_identity(plan, source, segments), job.restart)
     records = {n: record for n, record in records.items() if n < len(segments)}
     done = sum(record["frames"] for record in records.values())
-    return Film(number, job, plan, workspace, segments, records, began, exits, done, resumed=done)
+    return Film(number, job, plan, workspace, source, segments, records, began, exits, done, done)
 
 
 def options_of(job: Job) -> dict[str, Any]:
@@ -268,12 +284,12 @@ def options_of(job: Job) -> dict[str, Any]:
     return options
 
 
-def _identity(plan: Plan, segments: Iterable[Segment]) -> dict[str, Any]:
+def _identity(plan: Plan, source: dict[str, Any], segments: Iterable[Segment]) -> dict[str, Any]:
     """All that the frames of a film depend on."""
     job = plan.job
     return {
         "version": __version__,
-        "input": fingerprint(job.source),
+        "input": source,
         "options": options_of(job),
         "encoder": asdict(plan.encoder),
         "size": plan.summary.size,

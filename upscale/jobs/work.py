@@ -25,7 +25,7 @@ from upscale.jobs.workspace import segment_path
 from upscale.media.frame import Frame
 from upscale.media.info import VideoInfo
 from upscale.media.part import Stretch
-from upscale.media.read.source import Source
+from upscale.media.read.source import FilmFile, Source
 from upscale.media.write.encoder import Encoder
 from upscale.media.write.packets import PieceWriter
 from upscale.motion.deflicker import Flicker
@@ -49,15 +49,18 @@ class Task:
     segments: tuple[Segment, ...]
     folder: Path
     """Where the segments go."""
+    fingerprint: dict[str, Any]
+    """Of the source: see ``workspace.fingerprint``."""
     attempt: int = 0
     """Workers that it has cost so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class FramesDone:
-    """So many frames more are encoded."""
+    """So many frames more of a segment are encoded."""
 
     film: int
+    segment: int
     frames: int
 
 
@@ -140,7 +143,9 @@ Item = Frame | VideoFrame | _Load | _Begin | _End | _TaskEnd
 class Worker:
     """Computes tasks. Keeps the networks for the next one of frames of the same size."""
 
-    def __init__(self) -> None:
+    def __init__(self, reach: Callable[[Task], FilmFile | None] = lambda task: None):
+        """``reach`` answers with the bytes of a task's film, or None to read it by its path."""
+        self._reach = reach
         self._key: object = None
         self._model: Enlarger | None = None
         self._loading: _Load | None = None
@@ -230,7 +235,7 @@ class Worker:
             try:
                 if isinstance(item, VideoFrame):
                     stages.timed("encode", functools.partial(writer.write, item))
-                    tell(FramesDone(run.task.film, 1))
+                    tell(FramesDone(run.task.film, at[0].segment.number, 1))
                 elif isinstance(item, _End):
                     item.facts["busy"], stages.busy = stages.busy, Stages().busy
                     record = writer.finish(item.facts)
@@ -249,7 +254,7 @@ class Worker:
     def _read(self, run: _Run, put: Callable[[Item], None], stages: Stages) -> None:
         """Put the frames of a task's segments, each between its _Begin and its _End."""
         task, job = run.task, run.task.job
-        with Source(job.source, job.read) as source:
+        with Source(job.source, job.read, self._reach(task)) as source:
             model = self._enlarger(task, source.info, put)
             noise, flicker = Noise(), Flicker()
             told, lost = 0, 0

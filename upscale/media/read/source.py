@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import av
 from av.container import InputContainer
@@ -54,6 +54,19 @@ class ReadOptions:
 AS_IT_IS = ReadOptions(deinterlace="off")
 
 
+class FilmFile(Protocol):
+    """The bytes of a film that is no file here, as PyAV reads them."""
+
+    name: str
+    """Its path; demuxers look at the suffix."""
+
+    def read(self, size: int) -> bytes: ...
+
+    def seek(self, offset: int, whence: int = 0) -> int: ...
+
+    def tell(self) -> int: ...
+
+
 class Source:
     """An open film, from a file or (``-``) from standard input. Use it as a context manager.
 
@@ -61,12 +74,14 @@ class Source:
     says what could not be read, and ``notes`` what changed on the way.
     """
 
-    def __init__(self, path: Path, read: ReadOptions = AS_IT_IS):
-        """Raises UpscaleError if there is no such file, or no video that can be decoded in it."""
+    def __init__(self, path: Path, read: ReadOptions = AS_IT_IS, file: FilmFile | None = None):
+        """``file`` is where its bytes come from, if not from ``path``.
+
+        Raises UpscaleError if there is no such file, or no video that can be decoded in it."""
         self.path, self._read = path, read
         self.notes: list[str] = []
         self._pipe = standard_input() if path == STANDARD else None
-        self._container = _open(path, self._pipe)
+        self._container = _open(path, file or self._pipe)
         try:
             self._video = _video_stream(self._container, path)
             self._opening: VideoFrame | None = None
@@ -301,19 +316,19 @@ def _samples(path: Path) -> Iterator[Planes]:
 @contextlib.contextmanager
 def open_film(path: Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
     """A file open beside others that read it: its container, and the stream of its picture."""
-    with _open(path, None) as container:
+    with _open(path) as container:
         yield container, _video_stream(container, path)
 
 
-def _open(path: Path, pipe: InputPipe | None) -> InputContainer:
-    if pipe is None and path.is_dir():
+def _open(path: Path, file: InputPipe | FilmFile | None = None) -> InputContainer:
+    if file is None and path.is_dir():
         raise UpscaleError(f"{path}: is a folder; give a video file")
-    file: str | InputPipe = pipe or location(path)
     options = {}
-    if pipe is None and is_sequence(path):
-        file, options = sequence_location(path), {"start_number": str(first_number(path))}
+    if file is None and is_sequence(path):
+        options = {"start_number": str(first_number(path))}
+    place = sequence_location(path) if options else location(path)
     try:
-        return av.open(file, "r", metadata_errors="replace", container_options=options)
+        return av.open(file or place, "r", metadata_errors="replace", container_options=options)
     except StoppedError as error:
         raise error.by from None
     except av.FileNotFoundError:

@@ -92,13 +92,10 @@ class PieceWriter:
         self._put(text + LENGTH.pack(len(text)))
         self._file.write(self._digest.digest())
         self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
         found = sorted(packet.pts for packet in packets(self._beside) if packet.pts is not None)
         if found != self._times:
             raise UpscaleError(f"{self._path.name}: the encoder has moved frames; take another --codec")
-        self._beside.replace(self._path)
-        sync_folder(self._path.parent)
+        put_in_place(self._file, self._path)
         return record
 
     def discard(self) -> None:
@@ -156,6 +153,15 @@ def packets(path: Path) -> Iterator[Packet]:
             packet.duration = duration
             packet.is_keyframe = bool(flags & KEY)
             yield packet
+
+
+def put_in_place(file: BinaryIO, path: Path) -> None:
+    """Close a file that is written, and give it its final name, so that both survive a power cut."""
+    file.flush()
+    os.fsync(file.fileno())
+    file.close()
+    Path(file.name).replace(path)
+    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,0 +1,533 @@
+"""Workers on a Ray cluster: actors that stay, take tasks, and send back what comes of them.
+
+    here (Cluster)                          there (Actor, one for each GPU or some cores)
+    give(task)               -->            Worker.work, in a thread
+    events()                 -->            waits until there is something, and answers with it:
+                             <--              FramesDone, TaskDone, ...
+                             <--              Wanted: a block of the film, if there is no shared path to it
+    supply(data)             -->
+                             <--              Block, Block ... SegmentDone: a finished segment
+
+Ray places the actors, carries the blocks through its object store, and tells of actors and machines that
+are no more. Each actor has one answer on its way at a time, and at most one block of the film: that
+bounds what lies in the store.
+"""
+
+import contextlib
+import functools
+import importlib
+import itertools
+import logging
+import os
+import queue
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+from filelock import FileLock, Timeout
+
+from upscale import __version__
+from upscale.errors import UpscaleError, UsageError
+from upscale.jobs.executors import Crew, Hand, Place
+from upscale.jobs.work import Event, Fault, FramesDone, SegmentDone, Task, TaskDone, Worker
+from upscale.jobs.workspace import LOCK, fingerprint, segment_path
+from upscale.media.picture import is_sequence
+from upscale.media.read.source import FilmFile
+from upscale.media.write.packets import DamagedPacketsError, put_in_place, read_record
+from upscale.models.catalog import MODELS, weights_digest
+from upscale.sampling.options import SampleOptions
+
+CORES = 4
+"""Of the CPU, that a worker without a GPU asks for, or all that its machine has: more help one network
+little."""
+
+BLOCK = 4 << 20
+"""Bytes of a film, or of a segment, that travel at once."""
+
+THREADS = 4
+"""Calls that a worker answers at a time: one waits for events."""
+
+CACHED = 4
+"""Blocks of a film that a worker keeps: demuxers jump about between pictures and an index."""
+
+GATHER = 0.5
+"""Seconds for which a worker adds up encoded frames before it tells of them."""
+
+QUIET = 10.0
+"""Seconds after which a worker answers although there is nothing to tell."""
+
+PATIENCE = 30.0
+"""Seconds after which the user is told that workers have not begun yet."""
+
+KNOCK = 10.0
+"""Seconds in which a cluster has to answer."""
+
+FAREWELL = 3.0
+"""Seconds that workers have to remove their files at the end."""
+
+PREFIX = "upscale-worker-"
+"""Of the folders for segments that are not sent yet, in the system's folder for temporary files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A worker wants bytes of a film, and waits for them."""
+
+    film: int
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The next bytes of the segment whose SegmentDone follows."""
+
+    film: int
+    segment: int
+    data: bytes
+
+
+Message = Event | Wanted | Block
+
+
+def identity(device: str, precision: str) -> dict[str, str]:
+    """All that the frames of a worker depend on, but for its tasks: what it is called, and what it is here.
+
+    Raises UsageError if it cannot compute on that device in that precision."""
+    import av
+    import cv2
+    import torch
+
+    from upscale.sampling.upscaler import choose_device, choose_precision
+
+    chosen = choose_device(device)
+    return {
+        "upscale": __version__,
+        "weights": " ".join(filter(None, (weights_digest(model)[:8] for model in MODELS.values()))),
+        "PyAV": av.__version__,
+        "PyTorch": torch.__version__,
+        "OpenCV": cv2.__version__,
+        "arithmetic": f"{choose_precision(precision, chosen)} on {chosen.type}",
+    }
+
+
+class Actor:
+    """A worker, in a process of Ray's. ``Cluster`` calls its methods, which Ray runs in THREADS, in no
+    certain order."""
+
+    def __init__(self, gpus: int, cores: int):
+        """``gpus`` and ``cores`` are what Ray has set aside for it."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that started us
+        self._gpus, self._cores = gpus, cores
+        self._place = Place(0, 1)
+        self._tasks: dict[int, Task] = {}
+        """By their number, those that were not begun."""
+        self._blocks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._outbox: deque[Iterator[Message]] = deque()
+        self._frames: dict[tuple[int, int], int] = {}
+        """(film, segment) -> frames encoded, and not told of yet."""
+        self._changed = threading.Condition()
+        self._here: dict[str, bool] = {}
+        """Films -> whether this machine sees them by their path."""
+
+    def hello(self, device: str, precision: str) -> tuple[str, dict[str, str]]:
+        """The name of this machine and the ``identity``; from now on it takes tasks."""
+        who = identity(device, precision)
+        import ray
+
+        here = ray.get_runtime_context().get_node_id()
+        nodes: list[dict[str, Any]] = ray.nodes()
+        node: dict[str, float] = next((each["Resources"] for each in nodes if each["NodeID"] == here), {})
+        share = node.get("GPU", 1) // self._gpus if self._gpus else node.get("CPU", 1) // self._cores
+        self._place = Place(0, max(int(share), 1), self._cores)
+        _clear_left_behind()
+        self._folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self._lock = FileLock(self._folder / LOCK, thread_local=False)
+        self._lock.acquire()
+        threading.Thread(target=self._work, daemon=True).start()
+        return socket.gethostname(), who
+
+    def give(self, number: int, task: Task) -> None:
+        """Something to do, when all that has a lower number is done; the first is 0."""
+        with self._changed:
+            self._tasks[number] = task
+            self._changed.notify_all()
+
+    def supply(self, data: bytes | None) -> None:
+        """What was Wanted; None if it cannot be read any more."""
+        self._blocks.put(data)
+
+    def events(self) -> list[Message]:
+        """What there is to tell, after waiting for it; one Block at most."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._outbox or self._frames, QUIET)
+            self._changed.wait_for(lambda: self._outbox, GATHER if self._frames else 0)
+            told: list[Message] = [FramesDone(*place, count) for place, count in self._frames.items()]
+            self._frames.clear()
+        while self._outbox:
+            for message in self._outbox[0]:
+                told.append(message)
+                if isinstance(message, Block):
+                    return told
+            self._outbox.popleft()
+        return told
+
+    def end(self) -> None:
+        """Remove what is on this machine's disk."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _work(self) -> None:
+        try:
+            Worker(self._reach).work(self._given(), self._tell)
+        except Exception:
+            self._tell(Fault(traceback.format_exc()))
+
+    def _given(self) -> Iterator[Task]:
+        for number in itertools.count():
+            with self._changed:
+                self._changed.wait_for(lambda: number in self._tasks)  # noqa: B023
+                task = self._place.settled(self._tasks.pop(number))
+            folder = self._folder / str(task.film)
+            folder.mkdir(exist_ok=True)
+            yield replace(task, folder=folder)
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, TaskDone) and isinstance(event.error, OSError):
+            # Of this machine's disk, not of the one that the film goes to.
+            where = f"a worker on {socket.gethostname()} has failed"
+            event = replace(event, error=UpscaleError(f"{where} ({event.error.strerror or event.error})"))
+        with self._changed:
+            if isinstance(event, FramesDone):
+                place = event.film, event.segment
+                self._frames[place] = self._frames.get(place, 0) + event.frames
+            else:
+                self._outbox.append(self._messages(event))
+            self._changed.notify_all()
+
+    def _messages(self, event: Event) -> Iterator[Message]:
+        """An event as it is sent: a segment goes before the news of it."""
+        if isinstance(event, SegmentDone):
+            path = segment_path(self._folder / str(event.film), event.segment)
+            with path.open("rb") as file:
+                while data := file.read(BLOCK):
+                    yield Block(event.film, event.segment, data)
+            path.unlink()
+        yield event
+
+    def _reach(self, task: Task) -> FilmFile | None:
+        path, known = task.job.source, repr((task.job.source, task.fingerprint))
+        if known not in self._here:
+            try:
+                self._here[known] = fingerprint(path) == task.fingerprint
+            except (OSError, ValueError):
+                self._here[known] = False
+        if self._here[known]:
+            return None
+        if is_sequence(path):
+            raise UpscaleError(f"{path}: numbered pictures have to lie in a folder that all workers see")
+        fetch = functools.partial(self._fetch, task.film)
+        return RemoteFile(str(path), task.fingerprint["bytes"], fetch)
+
+    def _fetch(self, film: int, offset: int, size: int) -> bytes:
+        with self._changed:
+            self._outbox.append(iter([Wanted(film, offset, size)]))
+            self._changed.notify_all()
+        data = self._blocks.get()
+        if data is None:
+            raise UpscaleError("the film cannot be read any more where the command runs")
+        return data
+
+
+class RemoteFile:
+    """A film on another machine, as a file object for PyAV: what is read is fetched, block after block."""
+
+    def __init__(self, name: str, size: int, fetch: Callable[[int, int], bytes]):
+        """``fetch`` answers with the bytes at an offset, of a given count."""
+        self.name = name
+        self._size, self._fetch = size, fetch
+        self._position = 0
+        self._blocks: dict[int, bytes] = {}
+        """The latest ones, the oldest first."""
+        self._failed = False
+
+    def read(self, size: int) -> bytes:
+        """As of a file; may answer with less than ``size`` bytes. Raises what ``fetch`` does, once: PyAV
+        reads on, and would drop what is raised again."""
+        if self._failed or self._position >= self._size:
+            return b""
+        number, inside = divmod(self._position, BLOCK)
+        if number not in self._blocks:
+            try:
+                offset = number * BLOCK
+                self._blocks[number] = self._fetch(offset, min(BLOCK, self._size - offset))
+            except UpscaleError:
+                self._failed = True
+                raise
+            if len(self._blocks) > CACHED:
+                del self._blocks[next(iter(self._blocks))]
+        data = self._blocks[number][inside : inside + size]
+        self._position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """As of a file."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        """As of a file."""
+        return self._position
+
+
+@dataclass(slots=True)
+class _Remote(Hand):
+    """An actor, as it is seen from here."""
+
+    wants: dict[str, float] = field(default_factory=dict)
+    """What it asks Ray for."""
+    actor: Any = None
+    given: int = 0
+    """Tasks so far."""
+    answer: Any = None
+    """The reference to what it will say next."""
+    file: BinaryIO | None = None
+    """The segment that it is sending."""
+    failed: dict[int, Exception] = field(default_factory=dict)
+    """Films of which a segment could not be kept here -> why."""
+
+
+class Cluster(Crew):
+    """Workers on a Ray cluster, at ``address``: ``local`` starts one on this machine for the time being,
+    ``auto`` takes the one that this machine belongs to.
+
+    ``count`` workers, or None for one on every GPU, or without any one on every CORES cores. ``tell`` is
+    called with what the user should know. Raises UsageError where there is no Ray, UpscaleError where there
+    is no such cluster, or none of its workers is of use."""
+
+    def __init__(self, address: str, count: int | None, sample: SampleOptions, tell: Callable[[str], None]):
+        super().__init__()
+        self._address, self._count, self._tell = address, count, tell
+        self._asked = sample.device, sample.precision
+        self._remotes: list[_Remote] = []
+        self._number = 0
+        self._has_told = False
+        self._others: dict[str, str] | None = None
+        """The identity of the first worker."""
+        try:
+            self._ray: Any = importlib.import_module("ray")
+        except ImportError:
+            raise UsageError(
+                "--cluster wants Ray, which is not installed; pip install 'upscale-pixelcnn[cluster]'"
+            ) from None
+
+    def __enter__(self) -> Self:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of what it will do
+        at_term = signal.getsignal(signal.SIGTERM)
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        if self._address == "local":
+            options["include_dashboard"] = False
+        try:
+            _knock(self._address)
+            self._ray.init(self._address, **options)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise UpscaleError(
+                f"--cluster {self._address}: no Ray cluster answers there ({said});"
+                " start one with `ray start --head`, or take --cluster local"
+            ) from error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, at_term)  # which Ray has taken
+        wants = shares([node["Resources"] for node in self._ray.nodes() if node["Alive"]], self._count)
+        self._remotes = [self._start(each) for each in wants]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for remote in self._remotes:
+            _drop(remote)
+        with contextlib.suppress(self._ray.exceptions.RayError, ConnectionError):
+            ends = [remote.actor.end.remote() for remote in self._begun()]
+            if ends:
+                self._ray.wait(ends, num_returns=len(ends), timeout=FAREWELL)
+            for remote in self._remotes:
+                self._ray.kill(remote.actor)
+        self._remotes = []
+        self._ray.shutdown()
+
+    def hands(self) -> list[Hand]:
+        return list(self._begun())
+
+    def _begun(self) -> Iterator[_Remote]:
+        return (remote for remote in self._remotes if remote.is_proven)
+
+    def give(self, hand: Hand, task: Task) -> None:
+        assert isinstance(hand, _Remote)
+        source = task.job.source.absolute()
+        hand.actor.give.remote(hand.given, replace(task, job=replace(task.job, source=source)))
+        hand.given += 1
+
+    def wait(self) -> Iterator[tuple[Hand, Event | None]]:
+        errors = self._ray.exceptions
+        by_answer = {remote.answer: remote for remote in self._remotes}
+        ready, waiting = self._ray.wait(list(by_answer), num_returns=1, timeout=PATIENCE)
+        if not all(remote.is_proven for remote in self._remotes) and not ready and not self._has_told:
+            self._has_told = True
+            self._tell(
+                f"{len(self.hands())} of {len(self._remotes)} workers have begun;"
+                " the cluster has no room for the others yet"
+            )
+        ready += self._ray.wait(waiting, num_returns=len(waiting), timeout=0)[0] if waiting else []
+        for answer in ready:
+            remote = by_answer[answer]
+            try:
+                said = self._ray.get(answer)
+                if remote.is_proven:
+                    for message in said:
+                        yield from self._taken(remote, message)
+                else:
+                    self._greet(remote, *said)
+                remote.answer = remote.actor.events.remote()
+            except _RefusedError as error:
+                self._refuse(remote, str(error))
+            except errors.RayTaskError as error:
+                if remote.is_proven:  # a fault of ours
+                    yield remote, Fault(str(error))
+                    return
+                self._refuse(remote, str(error.cause or error).strip().splitlines()[-1])
+            except errors.RayError:
+                # Dead, or out of reach: then it is to die, so that nobody does its tasks twice.
+                self._ray.kill(remote.actor)
+                _drop(remote)
+                yield remote, None
+                self._remotes[self._remotes.index(remote)] = self._start(remote.wants)
+
+    def _start(self, wants: dict[str, float]) -> _Remote:
+        self._number += 1
+        kind = self._ray.remote(max_concurrency=THREADS, max_restarts=0, **wants)(Actor)
+        actor = kind.remote(int(wants.get("num_gpus", 0)), int(wants["num_cpus"]))
+        hello = actor.hello.remote(*self._asked)
+        return _Remote(self._number, wants=wants, actor=actor, answer=hello)
+
+    def _greet(self, remote: _Remote, name: str, who: dict[str, str]) -> None:
+        """Take a worker on. Raises _RefusedError for one whose frames would be others."""
+        if self._others is None:
+            # Where we run there may be no GPU; the workers have to agree on how they compute.
+            self._others = identity("cpu", "float32") | {"arithmetic": who.get("arithmetic", "")}
+        for what, ours in self._others.items():
+            if who.get(what) != ours:
+                raise _RefusedError(f"{name} has {what} {who.get(what)}, and {ours} is wanted")
+        remote.is_proven = True
+
+    def _refuse(self, remote: _Remote, why: str) -> None:
+        self._tell(f"a worker is not used: {why}")
+        self._ray.kill(remote.actor)
+        self._remotes.remove(remote)
+        if not self._remotes:
+            raise UpscaleError(
+                f"--cluster {self._address}: no worker is of use;"
+                f" install upscale {__version__} on all its machines"
+            )
+
+    def _taken(self, remote: _Remote, message: Message) -> Iterator[tuple[Hand, Event]]:
+        """What a message means for the queue; blocks are none of its business."""
+        if isinstance(message, Wanted):
+            remote.actor.supply.remote(_block(remote, message))
+            return
+        if isinstance(message, Block | SegmentDone):
+            (task,) = [
+                task
+                for task in remote.tasks
+                if task.film == message.film and message.segment in {each.number for each in task.segments}
+            ]
+            try:
+                path = segment_path(task.folder, message.segment)
+                _keep(remote, path, message)
+            except (OSError, DamagedPacketsError) as error:
+                _drop(remote)
+                remote.failed.setdefault(message.film, error)
+            if isinstance(message, Block) or message.film in remote.failed:
+                return
+        if isinstance(message, TaskDone):
+            message = replace(message, error=remote.failed.pop(message.film, None) or message.error)
+        yield remote, message
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nobody listens: Ray would try for minutes, and let no Ctrl-C through."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK).close()
+
+
+class _RefusedError(Exception):
+    """A worker that is not to be used; the message says why."""
+
+
+def shares(nodes: list[dict[str, float]], count: int | None) -> list[dict[str, float]]:
+    """What each of ``count`` workers is to ask Ray for, or of as many as there is room for on ``nodes``,
+    whose resources these are."""
+    gpus = int(sum(node.get("GPU", 0) for node in nodes))
+    cores = int(sum(node.get("CPU", 0) for node in nodes))
+    if count is not None:
+        if gpus:
+            return [{"num_gpus": 1, "num_cpus": 1}] * count
+        return [{"num_cpus": max(min(CORES, cores // count), 1)}] * count
+    wants: list[dict[str, float]] = []
+    for node in nodes:
+        here, its_gpus = int(node.get("CPU", 0)), int(node.get("GPU", 0))
+        if gpus:
+            wants += [{"num_gpus": 1, "num_cpus": max(min(CORES, here // its_gpus), 1)}] * its_gpus
+        elif here:
+            wants += [{"num_cpus": min(CORES, here)}] * max(here // CORES, 1)
+    return wants or [{"num_cpus": 1}]
+
+
+def _block(remote: _Remote, wanted: Wanted) -> bytes | None:
+    source = next(task.job.source for task in remote.tasks if task.film == wanted.film)
+    try:
+        with source.open("rb") as file:
+            file.seek(wanted.offset)
+            return file.read(wanted.size)
+    except OSError:
+        return None
+
+
+def _keep(remote: _Remote, path: Path, message: Block | SegmentDone) -> None:
+    """Write a block of a segment, or, after the last, give the segment its name."""
+    if message.film in remote.failed:
+        return
+    if isinstance(message, Block):
+        if remote.file is None:
+            remote.file = path.with_name(f"{path.name}.{remote.number}.part").open("wb")
+        remote.file.write(message.data)
+        return
+    assert remote.file is not None
+    remote.file.flush()
+    read_record(Path(remote.file.name))  # whole, as it was sent
+    put_in_place(remote.file, path)
+    remote.file = None
+
+
+def _drop(remote: _Remote) -> None:
+    """A segment that is half here will not be finished."""
+    if remote.file is not None:
+        with contextlib.suppress(OSError):
+            remote.file.close()
+        Path(remote.file.name).unlink(missing_ok=True)
+        remote.file = None
+
+
+def _clear_left_behind() -> None:
+    """Remove the folders of workers on this machine that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with contextlib.suppress(Timeout, OSError), FileLock(folder / LOCK, timeout=0):
+            shutil.rmtree(folder, ignore_errors=True)
