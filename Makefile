@@ -93,7 +93,7 @@ $(VENV)/installed: setup.cfg constraints.txt
 	touch $@
 
 $(VENV)/tools: $(VENV)/installed
-	$(PIP) --editable '.[test,lint]'
+	$(PIP) --editable '.[test,lint,cluster]'
 	touch $@
 
 $(VENV)/perceptual: $(VENV)/installed

@@ -1,5 +1,6 @@
 """Clips made on the fly, and a look at what came out of the program."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import ffmpeg
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from click.testing import CliRunner, Result
 from upscale.cli import main
 
 RATE = Fraction(25)
+SUBRIP = "1\n00:00:00,200 --> 00:00:01,500\nOne\n\n2\n00:00:02,600 --> 00:00:02,900\nTwo\n"
 
 
 @pytest.fixture(autouse=True)
@@ -135,3 +138,31 @@ def upscale() -> Callable[..., Result]:
         return result
 
     return run
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    """Three seconds in three shots, a still one in the middle, with sound and subtitles."""
+    (tmp_path / "lines.srt").write_text(SUBRIP)
+    still = "loop=loop=20:size=1:start=30"
+    return ffmpeg.make(
+        tmp_path / "in.mkv", *ffmpeg.picture(seconds=3, more=still), *ffmpeg.sound(3),
+        "-i", "lines.srt", "-t", "3",
+        *ffmpeg.X264B, "-g", "20", "-c:a", "aac", "-map", "0", "-map", "1", "-map", "2",
+    )  # fmt: skip
+
+
+def contents(path: Path) -> dict[str, list[tuple[Fraction, str]]]:
+    """Of each kind of stream, the times and the hashes of all decoded frames, or of packets beside."""
+    found: dict[str, list[tuple[Fraction, str]]] = {}
+    with av.open(str(path)) as container:
+        for packet in container.demux():
+            if packet.stream.type == "video":
+                for frame in packet.decode():
+                    data = frame.to_ndarray().tobytes()
+                    at = frame.pts * frame.time_base
+                    found.setdefault("video", []).append((at, hashlib.md5(data).hexdigest()))
+            elif packet.size:
+                digest = hashlib.md5(bytes(packet)).hexdigest()
+                found.setdefault(packet.stream.type, []).append((packet.pts * packet.time_base, digest))
+    return found

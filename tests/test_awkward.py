@@ -15,30 +15,12 @@ import ffmpeg
 import numpy as np
 import pytest
 from click.testing import Result
+from ffmpeg import FFV1, RATE, X264, X264B, picture, sound
 from numpy.typing import NDArray
 
 Run = Callable[..., Result]
 
 MILLISECOND = Fraction(1, 1000)
-RATE = 48000
-"""Samples a second at which sounds are compared."""
-
-
-def picture(size: str = "64x48", rate: str = "25", seconds: float = 1, more: str = "") -> tuple[str, ...]:
-    """A moving picture with noise, so that every frame differs from every other."""
-    noise = "noise=alls=24:allf=t:all_seed=7" + (f",{more}" if more else "")
-    return "-f", "lavfi", "-i", f"testsrc2=size={size}:rate={rate}:duration={seconds},{noise}"
-
-
-def sound(seconds: float = 1, rate: int = RATE) -> tuple[str, ...]:
-    """A sweep, so that a shift in time shows."""
-    sweep = f"aevalsrc=0.5*sin(2*PI*(200*t+700*t*t)):s={rate}:d={seconds}"
-    return "-f", "lavfi", "-i", sweep
-
-
-X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
-X264B = ("-c:v", "libx264", "-preset", "medium", "-bf", "3", "-pix_fmt", "yuv420p")
-FFV1 = ("-c:v", "ffv1")
 LOSSLESS = ("--crf", "0", "--preset", "ultrafast")
 ARCHIVE = ("--codec", "ffv1")
 

@@ -12,7 +12,8 @@ import ffmpeg
 import numpy as np
 import pytest
 from click.testing import Result
-from test_awkward import X264B, lag, picture, samples, sound
+from ffmpeg import X264B, picture, sound
+from test_awkward import lag, samples
 
 from upscale.media.read.source import Source
 

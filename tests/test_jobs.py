@@ -1,6 +1,5 @@
 """Segments, resuming, worker processes and folders: the same film, whatever happens on the way."""
 
-import hashlib
 import json
 import os
 import random
@@ -9,15 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
-import av
-import ffmpeg
 import pytest
 from click.testing import Result
-from test_awkward import X264B, picture, sound
+from conftest import contents
 
 from upscale.jobs.executors import Place, Processes
 from upscale.jobs.folder import Folder, natural
@@ -30,34 +26,6 @@ from upscale.media.write.packets import DamagedPacketsError, read_record
 
 Run = Callable[..., Result]
 UPSCALE = [sys.executable, "-c", "from upscale.cli import main; main(prog_name='upscale')"]
-SUBRIP = "1\n00:00:00,200 --> 00:00:01,500\nOne\n\n2\n00:00:02,600 --> 00:00:02,900\nTwo\n"
-
-
-@pytest.fixture
-def film(tmp_path: Path) -> Path:
-    """Three seconds in three shots, a still one in the middle, with sound and subtitles."""
-    (tmp_path / "lines.srt").write_text(SUBRIP)
-    still = "loop=loop=20:size=1:start=30"
-    return ffmpeg.make(
-        tmp_path / "in.mkv", *picture(seconds=3, more=still), *sound(3), "-i", "lines.srt", "-t", "3",
-        *X264B, "-g", "20", "-c:a", "aac", "-map", "0", "-map", "1", "-map", "2",
-    )  # fmt: skip
-
-
-def contents(path: Path) -> dict[str, list[tuple[Fraction, str]]]:
-    """Of each kind of stream, the times and the hashes of all decoded frames, or of packets beside."""
-    found: dict[str, list[tuple[Fraction, str]]] = {}
-    with av.open(str(path)) as container:
-        for packet in container.demux():
-            if packet.stream.type == "video":
-                for frame in packet.decode():
-                    data = frame.to_ndarray().tobytes()
-                    at = frame.pts * frame.time_base
-                    found.setdefault("video", []).append((at, hashlib.md5(data).hexdigest()))
-            elif packet.size:
-                digest = hashlib.md5(bytes(packet)).hexdigest()
-                found.setdefault(packet.stream.type, []).append((packet.pts * packet.time_base, digest))
-    return found
 
 
 @pytest.mark.parametrize("options", [(), ("--deinterlace", "on", "--deflicker")], ids=["film", "fields"])

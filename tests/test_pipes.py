@@ -13,7 +13,8 @@ import av
 import ffmpeg
 import pytest
 from click.testing import Result
-from test_awkward import X264, lag, picture, samples, sound
+from ffmpeg import X264, picture, sound
+from test_awkward import lag, samples
 
 Run = Callable[..., Result]
 

@@ -8,8 +8,8 @@ import ffmpeg
 import numpy as np
 import pytest
 from click.testing import Result
+from ffmpeg import X264, picture
 from numpy.typing import NDArray
-from test_awkward import X264, picture
 
 Run = Callable[..., Result]
 FAST = ("-s", "2", "-m", "nearest", "-q")

@@ -6,7 +6,7 @@ from pathlib import Path
 import ffmpeg
 import numpy as np
 import pytest
-from test_awkward import X264, X264B, picture
+from ffmpeg import X264, X264B, picture
 from test_motion import pan
 
 from upscale.media.frame import Frame

@@ -484,9 +484,9 @@ def shares(nodes: list[dict[str, float]], count: int | None) -> list[dict[str, f
     wants: list[dict[str, float]] = []
     for node in nodes:
         here, its_gpus = int(node.get("CPU", 0)), int(node.get("GPU", 0))
-        if gpus:
+        if its_gpus:
             wants += [{"num_gpus": 1, "num_cpus": max(min(CORES, here // its_gpus), 1)}] * its_gpus
-        elif here:
+        elif here and not gpus:
             wants += [{"num_cpus": min(CORES, here)}] * max(here // CORES, 1)
     return wants or [{"num_cpus": 1}]
 
