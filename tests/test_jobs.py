@@ -3,20 +3,22 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import ffmpeg
 import pytest
 from click.testing import Result
 from conftest import contents
 
 from upscale.jobs.executors import Place, Processes
-from upscale.jobs.folder import Folder, natural
+from upscale.jobs.folder import FINISHED, Folder, natural
 from upscale.jobs.segments import BEGINNING, cut
 from upscale.jobs.work import Task
 from upscale.jobs.workspace import Workspace
@@ -158,35 +160,42 @@ def test_later_attempts_get_less_memory() -> None:
     from upscale.sampling.options import SampleOptions
 
     job = Job(Path("in"), Path("out"), sample=SampleOptions(device="cpu", memory=8 << 30))
-    task = Task(0, job, None, (2, 2), "nut", (), Path())  # type: ignore[arg-type]
+    task = Task(0, job, None, (2, 2), "nut", (), Path(), {})  # type: ignore[arg-type]
     memories = [Place(0, 2).settled(replace(task, attempt=n)).job.sample.memory for n in range(3)]
     assert memories == [4 << 30, 2 << 30, 1 << 30]
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 400 kB."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(path)]
+    if sys.platform != "linux" or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small file system is for root on Linux")
+    yield path
+    subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_full_disk_is_told_and_gone_on_from(
-    film: Path, upscale: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workers: int, film: Path, upscale: Run, small_disk: Path
 ) -> None:
-    from upscale.media.write.packets import PieceWriter
-
-    target, options = tmp_path / "out.mkv", ("-s", 2, "-m", "nearest", "--segment", "0.5", "--json")
-    finish, count = PieceWriter.finish, 0
-
-    def full(self: PieceWriter, facts: dict) -> dict:
-        nonlocal count
-        count += 1
-        if count == 4:
-            raise OSError(28, "No space left on device")
-        return finish(self, facts)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(PieceWriter, "finish", full)
-        result = upscale(film, target, *options)
+    target = small_disk / "out.mkv"
+    options = ("-s", 3, "-m", "nearest", "--segment", "0.5", "--codec", "ffv1", "--json")
+    options += ("--workers", workers)
+    result = upscale(film, target, *options)
     assert result.exit_code == 1
-    assert "the disk is full, by about" in result.stderr
-    assert " 3 of 9 segments are kept" in result.stderr
+    said = re.search(r"full, by about ([\d.]+) MB; (\d) of \d segments are kept", result.stderr)
+    assert said, result.stderr
+    assert not target.exists()
+    size = round(float(said[1]) * 1e6 * 1.1 + 400e3)
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(small_disk)], check=True)
     again = upscale(film, target, *options)
     assert again.exit_code == 0, again.output
-    assert json.loads(again.stdout)["resumed_frames"] > 30
+    assert json.loads(again.stdout)["resumed_frames"] > 0
+    assert [path.name for path in small_disk.iterdir()] == ["out.mkv"]
+    assert len(contents(target)["video"]) == len(contents(film)["video"])
 
 
 def test_segments_begin_at_their_places_and_read_far_enough_before() -> None:
@@ -204,35 +213,73 @@ def test_segments_begin_at_their_places_and_read_far_enough_before() -> None:
         assert stretch.lead - max(key for key in index.keys if key <= stretch.lead) < 20
 
 
-def test_a_folder_with_bad_films_in_it(film: Path, upscale: Run, tmp_path: Path) -> None:
-    footage, restored = tmp_path / "footage", tmp_path / "restored"
-    (footage / "Tante Käthe 1").mkdir(parents=True)
-    names = [f"tape {number}.mkv" for number in (1, 2, 10)] + ["Tante Käthe 1/été.mkv"]
-    for name in names:
-        (footage / name).write_bytes(film.read_bytes())
+@pytest.fixture
+def shelf(film: Path, tmp_path: Path) -> Path:
+    """30 films in folders with spaces and letters of other alphabets; 6 are bad, each in its way."""
+    footage = tmp_path / "footage"
+    folders = ("", "Tante Käthe 1", "Tante Käthe 1/夏 1961", "reel #2 (80%)")
+    short = ffmpeg.make(tmp_path / "short.mp4", *ffmpeg.picture(seconds=0.4), *ffmpeg.X264)
+    for number in range(24):
+        path = footage / folders[number % 4] / f"tape {number}{(film, short)[number % 2].suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((film, short)[number % 2].read_bytes())
+    whole = film.read_bytes()
     (footage / "empty.mp4").touch()
     (footage / "text.avi").write_text("no film")
+    (footage / "no index.mp4").write_bytes(short.read_bytes()[:3000])
+    ffmpeg.make(footage / "sound.mkv", *ffmpeg.sound())
+    (footage / "header.mkv").write_bytes(whole[:900] + bytes(100_000))
+    (footage / "half.mkv").write_bytes(whole[: len(whole) // 2])
     (footage / "notes.txt").write_text("no film, and not meant to be one")
-    (footage / "half.mkv").write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+    return footage
+
+
+def test_a_folder_of_30_films_6_of_them_bad(shelf: Path, upscale: Run, tmp_path: Path) -> None:
+    restored = tmp_path / "restored"
     options = ("-s", 2, "-m", "nearest", "--suffix", "-x2", "--report", tmp_path / "report.json", "--json")
-    result = upscale(footage, restored, *options)
+    result = upscale(shelf, restored, *options)
     assert result.exit_code == 1
     report = json.loads((tmp_path / "report.json").read_text())
     assert json.loads(result.stdout) == report
-    statuses = {Path(one["input"]).name: one["status"] for one in report["films"]}
-    good = {Path(name).name: "done" for name in names}
-    assert statuses == good | {"half.mkv": "done", "empty.mp4": "failed", "text.avi": "failed"}
-    assert [name for name in statuses if name.startswith("tape")] == [
-        "tape 1.mkv",
-        "tape 2.mkv",
-        "tape 10.mkv",
-    ]
-    assert (restored / "Tante Käthe 1" / "été-x2.mkv").exists()
-    again = upscale(footage, restored, *options)
+    films = {Path(one["input"]).name: one for one in report["films"]}
+    assert len(report["films"]) == len(films) == 30
+    bad = {
+        "empty.mp4": "cannot be read",
+        "text.avi": "cannot be read",
+        "no index.mp4": "cannot be read",
+        "sound.mkv": "no video in it, only audio",
+        "header.mkv": "cannot be read",
+    }
+    assert {name for name, one in films.items() if one["status"] == "failed"} == bad.keys()
+    assert all(said in films[name]["reason"] for name, said in bad.items())
+    assert films["half.mkv"]["status"] == "done"
+    assert "is damaged" in films["half.mkv"]["reason"]
+    for name, one in films.items():
+        if one["status"] == "failed":
+            assert not Path(one["output"]).exists()
+            continue
+        source, target = Path(one["input"]), Path(one["output"])
+        assert target == restored / source.relative_to(shelf).with_name(f"{source.stem}-x2{source.suffix}")
+        assert one["output_bytes"] == target.stat().st_size
+        if name != "half.mkv":
+            assert one["frames"] == len(contents(source)["video"]) == len(contents(target)["video"])
+            assert contents(source).get("audio") == contents(target).get("audio")
+    above = [name for name, one in films.items() if Path(one["input"]).parent == shelf]
+    assert above[-7:-1] == [f"tape {number}.mkv" for number in range(0, 24, 4)]
+
+    times = {path: path.stat().st_mtime_ns for path in restored.rglob("*.m*")}
+    assert len(times) == 25
+    again = upscale(shelf, restored, *options)
     assert again.exit_code == 1
     report = json.loads(again.stdout)
-    assert (report["done"], report["skipped"], report["failed"]) == (0, 5, 2)
-    assert upscale(footage, restored, *options, "-t", "0.1").exit_code == 1  # other options: they exist
+    assert (report["done"], report["skipped"], report["failed"]) == (0, 25, 5)
+    assert {path: path.stat().st_mtime_ns for path in restored.rglob("*.m*")} == times
+    assert not [path for path in restored.rglob(".*") if path.name != FINISHED]
+
+    other = upscale(shelf, restored, *options, "-t", "0.1", "--scale", 3)
+    assert other.exit_code == 1
+    assert json.loads(other.stdout)["failed"] == 30  # they exist, and are not what is asked for
+    assert "use -y to overwrite" in json.loads(other.stdout)["films"][0]["reason"]
 
 
 def test_folders_that_cannot_be(film: Path, upscale: Run, tmp_path: Path) -> None:

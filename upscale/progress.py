@@ -5,6 +5,8 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -74,26 +76,12 @@ class FilmProgress:
     """Frames done of one film. ``style`` is auto (a bar on a terminal, else nothing), bar, json or none."""
 
     def __init__(self, name: str, frames: int | None, style: str):
-        console = Console(stderr=True)
-        if style == "auto":
-            style = "bar" if console.is_terminal else "none"
-        self._json = style == "json"
         self._frames = frames
         self._name, self._resumed = name, 0
         self._began = time.monotonic()
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("frames"),
-            FramesPerSecond(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=style != "bar",
-        )
-        self._task = self._bar.add_task(name, total=frames)
+        counted = (MofNCompleteColumn(), TextColumn("frames"), FramesPerSecond())
+        self._bar, self._json = _bar(style, *counted)
+        self._task = self._bar.add_task(name, total=frames, left=None)
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -106,46 +94,45 @@ class FilmProgress:
 
     def update(self, done: int) -> None:
         """Show that ``done`` frames are written."""
-        self._bar.update(self._task, completed=done)
+        seconds = time.monotonic() - self._began
+        left = seconds_left(done, self._frames, self._resumed, seconds)
+        self._bar.update(self._task, completed=done, left=left)
         if self._json:
-            seconds = time.monotonic() - self._began
             fps = (done - self._resumed) / seconds if seconds else 0.0
-            tell_json("progress", file=self._name, frames=done, of=self._frames, seconds=seconds, fps=fps)
+            tell_json(
+                "progress",
+                file=self._name,
+                frames=done,
+                of=self._frames,
+                seconds=round(seconds, 3),
+                fps=round(fps, 3),
+                left=_rounded(left),
+            )
 
     def resume(self, done: int) -> None:
         """Show that an earlier run has done so many; they do not count for the speed."""
         self._resumed = done
-        self._bar.reset(self._task, completed=done, total=self._frames)
+        self._bar.reset(self._task, completed=done, total=self._frames, left=None)
 
 
 class FolderProgress:
     """A folder of films: a bar for all of them, by the pixels that each has, and one for the film at hand.
 
-    The time that is left is told by the speed so far, over the last ten minutes, in which what an earlier
-    run has done does not count. ``style`` is as of ``FilmProgress``."""
+    ``work`` is the pixels of all films that there are to do; ``style`` is as of ``FilmProgress``."""
 
     def __init__(self, films: int, work: float, style: str):
-        console = Console(stderr=True)
-        if style == "auto":
-            style = "bar" if console.is_terminal else "none"
-        self._json = style == "json"
-        self._films, self._ended = films, 0
+        self._films, self._ended, self._work = films, 0, work
         self._began = time.monotonic()
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.fields[told]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=style != "bar",
-            speed_estimate_period=600,
-        )
-        self._all = self._bar.add_task("folder", total=work or None, told=f"0 of {films} films")
-        self._film = self._bar.add_task("", total=None, told="")
+        self._bar, self._json = _bar(style, TextColumn("{task.fields[told]}"))
+        told = f"0 of {films} films"
+        self._all = self._bar.add_task("folder", total=work or None, told=told, left=None)
+        self._film = self._bar.add_task("", total=None, told="", left=None)
         self._done = 0.0
         """Work of the films that have ended."""
+        self._open: dict[Path, tuple[float, float]] = {}
+        """Films that were begun -> work that is done of them, and by an earlier run."""
+        self._earlier = 0.0
+        """What an earlier run has done of those that have ended."""
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -156,22 +143,75 @@ class FolderProgress:
     ) -> None:
         self._bar.stop()
 
-    def update(self, name: str, work: float, done: int, resumed: int, frames: int | None) -> None:
+    def update(self, path: Path, work: float, done: int, resumed: int, frames: int | None) -> None:
         """Show that ``done`` frames of ``frames`` of a film are encoded, ``resumed`` of them before."""
-        share = min(done / frames, 1.0) if frames else 0.0
-        if self._bar.tasks[self._film].description != name:
-            self._bar.reset(self._film, description=name, total=frames, completed=resumed)
+        per_frame = work / frames if frames else 0.0
+        self._open[path] = min(done * per_frame, work), min(resumed * per_frame, work)
+        if self._bar.tasks[self._film].description != path.name:
+            self._bar.reset(self._film, description=path.name, total=frames, completed=resumed)
         self._bar.update(self._film, completed=done, told=f"{done} of {frames or '?'} frames")
-        self._bar.update(self._all, completed=self._done + work * share)
+        left = self._show()
         if self._json:
-            seconds = time.monotonic() - self._began
-            tell_json("progress", file=name, frames=done, of=frames, seconds=seconds)
+            tell_json(
+                "progress",
+                file=str(path),
+                frames=done,
+                of=frames,
+                films=self._ended,
+                of_films=self._films,
+                seconds=round(time.monotonic() - self._began, 3),
+                left=_rounded(left),
+            )
 
-    def end(self, work: float) -> None:
-        """A film has ended."""
-        self._done += work
+    def end(self, path: Path, work: float, is_done: bool) -> None:
+        """A film has ended; one that has failed is no work any more."""
+        _, before = self._open.pop(path, (0.0, 0.0))
+        if is_done:
+            self._done += work
+            self._earlier += before
+        else:
+            self._work -= work
         self._ended += 1
-        self._bar.update(self._all, completed=self._done, told=f"{self._ended} of {self._films} films")
+        self._show()
+
+    def _show(self) -> float | None:
+        """Show all of the folder; answers with the seconds that are left."""
+        done = self._done + sum(now for now, _ in self._open.values())
+        earlier = self._earlier + sum(before for _, before in self._open.values())
+        left = seconds_left(done, self._work, earlier, time.monotonic() - self._began)
+        told = f"{self._ended} of {self._films} films"
+        self._bar.update(self._all, completed=done, total=self._work or None, told=told, left=left)
+        return left
+
+
+def seconds_left(done: float, total: float | None, before: float, seconds: float) -> float | None:
+    """How long the rest of ``total`` takes at the average speed so far, of ``done`` in ``seconds`` without
+    what was done ``before``. None where nothing can be told yet."""
+    if not total or done <= before:
+        return None
+    return max(total - done, 0.0) / (done - before) * seconds
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
+
+
+def _bar(style: str, *columns: ProgressColumn) -> tuple[Progress, bool]:
+    """A bar with ``columns`` behind it, which shows nothing unless ``style`` is ``bar``, or auto on a
+    terminal; and whether it is json."""
+    console = Console(stderr=True)
+    if style == "auto":
+        style = "bar" if console.is_terminal else "none"
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        *columns,
+        TimeElapsedColumn(),
+        TimeLeft(),
+        console=console,
+        disable=style != "bar",
+    )
+    return bar, style == "json"
 
 
 def print_table(report: Mapping[str, Any]) -> None:
@@ -198,3 +238,11 @@ class FramesPerSecond(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:.2f} fps" if task.speed else "– fps")
+
+
+class TimeLeft(ProgressColumn):
+    """The field ``left`` of a task, in seconds, as hours, minutes and seconds."""
+
+    def render(self, task: Task) -> Text:
+        left = task.fields["left"]
+        return Text("" if left is None else f"{timedelta(seconds=round(left))} left")

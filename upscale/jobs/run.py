@@ -2,8 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 from upscale.errors import DiskFullError, UpscaleError
 from upscale.jobs.executors import Executor
@@ -65,30 +64,24 @@ def run_folder(
 def _run_entries(
     folder: Folder, entries: list[Entry], job: Job, workers: Executor, style: str, skip_existing: bool
 ) -> None:
-    by_target: dict[Path, Entry] = {}
-    with FolderProgress(len(entries), sum(entry.work for entry in entries), style) as shown:
-
-        def jobs() -> Iterator[Job]:
-            for entry, one in folder.jobs(entries, job, skip_existing):
-                by_target[one.target] = entry
-                yield one
-            for entry in entries:
-                if entry.status in ("skipped", "failed") and entry.target not in by_target:
-                    shown.end(entry.work)
+    wanted = list(folder.jobs(entries, job, skip_existing))
+    by_target = {one.target: entry for entry, one in wanted}
+    with FolderProgress(len(wanted), sum(entry.work for entry, _ in wanted), style) as shown:
 
         def progress(film: Film) -> None:
             entry = by_target[film.job.target]
             expected = film.plan.summary.expected
-            shown.update(entry.source.name, entry.work, film.done, film.resumed, expected)
+            shown.update(entry.source, entry.work, film.done, film.resumed, expected)
 
         def ended(outcome: Outcome) -> None:
             entry = by_target[outcome.job.target]
             folder.note(entry, outcome)
-            shown.end(entry.work)
+            shown.end(entry.source, entry.work, outcome.error is None)
             if isinstance(outcome.error, DiskFullError):
                 raise outcome.error
 
-        _finish(Queue(jobs(), Hooks(progress=progress, ended=ended)), workers)
+        jobs = (one for _, one in wanted)
+        _finish(Queue(jobs, Hooks(progress=progress, ended=ended)), workers)
 
 
 def _finish(queue: Queue, workers: Executor) -> None:
