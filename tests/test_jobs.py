@@ -279,7 +279,7 @@ def test_a_folder_of_30_films_6_of_them_bad(shelf: Path, upscale: Run, tmp_path:
     other = upscale(shelf, restored, *options, "-t", "0.1", "--scale", 3)
     assert other.exit_code == 1
     assert json.loads(other.stdout)["failed"] == 30  # they exist, and are not what is asked for
-    assert "use -y to overwrite" in json.loads(other.stdout)["films"][0]["reason"]
+    assert "use -y to overwrite" in json.loads(other.stdout)["films"][-2]["reason"]
 
 
 def test_folders_that_cannot_be(film: Path, upscale: Run, tmp_path: Path) -> None:

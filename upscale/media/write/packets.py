@@ -6,6 +6,7 @@ A packet is its times, its flags and its data, as the encoder gave them: no cont
 it has no place for. The digest at the end makes sure that a file is whole.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -100,7 +101,8 @@ class PieceWriter:
 
     def discard(self) -> None:
         """Leave nothing behind."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # on a full disk, what is still buffered finds no room
+            self._file.close()
         self._beside.unlink(missing_ok=True)
 
     def _put_packets(self, made: list[Packet]) -> None:
