@@ -7,7 +7,7 @@ PHOTOS ?= photos
 CLIPS ?= clips
 FONTS ?= /usr/share/fonts
 
-.PHONY: demo test lint weights clean-weights film-weights evaluate evaluate-film clean
+.PHONY: demo test lint man weights clean-weights film-weights evaluate evaluate-film clean
 
 demo: $(VENV)/installed  ## upscale the example, and put before and after side by side
 	mkdir -p demo
@@ -103,6 +103,9 @@ $(VENV)/perceptual: $(VENV)/installed
 $(VENV)/train: $(VENV)/installed
 	$(PIP) --editable '.[train]'
 	touch $@
+
+man: $(VENV)/tools  ## the page that `man upscale` shows, from the command's own options
+	$(BIN)/click-man --target docs upscale
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

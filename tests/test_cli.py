@@ -14,10 +14,10 @@ import av
 import click
 import numpy as np
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 from conftest import look
 
-from upscale import cli
+from upscale import __version__, cli
 from upscale.lab.cli import main as lab
 
 MakeClip = Callable[..., Path]
@@ -434,3 +434,29 @@ def test_a_variable_rate_in_a_container_that_counts_frames(
     assert result.exit_code == 0, result.output
     assert len(look(tmp_path / "out.avi").frames) == 6
     assert "times were moved" in result.stderr or look(tmp_path / "out.avi").pts == look(source).pts
+
+
+def test_the_man_page_is_that_of_these_options() -> None:
+    """`make man` writes it; the first line has the date."""
+    from click_man.core import generate_man_page
+
+    page = (ROOT / "docs" / "upscale.1").read_text()
+    made = generate_man_page(click.Context(cli.main, info_name="upscale"), version=__version__)
+    assert page.splitlines()[1:] == made.splitlines()[1:]
+    assert f'"{__version__}"' in page.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("--clu", {"--cluster"}),
+        ("--model ", {"clean", "film", "mean", "nearest"}),
+        ("--progress j", {"json"}),
+    ],
+)
+def test_a_shell_completes_options_and_models(typed: str, completed: set[str]) -> None:
+    words = f"upscale {typed}".split(" ")
+    asked = {"_UPSCALE_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(words)}
+    asked["COMP_CWORD"] = str(len(words) - 1)
+    result = CliRunner().invoke(cli.main, prog_name="upscale", env=asked)
+    assert {line.partition(",")[2] for line in result.stdout.splitlines()} == completed

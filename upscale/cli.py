@@ -125,14 +125,27 @@ def _print_models() -> None:
         click.echo(f"  {described.name}  x{described.scale}  {size}  {described.summary}")
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def _model_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """For a shell that completes what was begun."""
+    return [name for name in MODELS if name.startswith(incomplete)]
+
+
+@click.command(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    short_help="restores old footage with a PixelCNN",
+)
 @click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUTPUT", type=click.Path(path_type=Path))
 @click.option(
     "-s", "--scale", type=float, default=4.0, show_default=True, help="How many times as large, up to 8."
 )
 @click.option("--height", type=click.IntRange(2), help="Output height in pixels, instead of a scale.")
-@click.option("-m", "--model", help="What suits the input by default; see --list-models.")
+@click.option(
+    "-m",
+    "--model",
+    shell_complete=_model_names,
+    help="What suits the input by default; see --list-models.",
+)
 @click.option(
     "-t",
     "--temperature",
@@ -278,6 +291,9 @@ def main(
 
     Sound, subtitles, chapters, metadata, colour and timing stay as they are. "-" stands for a pipe. A
     folder of films becomes a folder. What was interrupted goes on where it was.
+
+    Exit codes: 0 done; 1 something failed, or frames were lost; 2 wrong usage; 130 interrupted; 141 whoever
+    read the output has gone.
     """
     if overwrite and skip_existing:
         raise click.UsageError("-y and -n contradict each other; choose one")
