@@ -460,3 +460,18 @@ def test_a_shell_completes_options_and_models(typed: str, completed: set[str]) -
     asked["COMP_CWORD"] = str(len(words) - 1)
     result = CliRunner().invoke(cli.main, prog_name="upscale", env=asked)
     assert {line.partition(",")[2] for line in result.stdout.splitlines()} == completed
+
+
+def test_scripting_md_knows_the_keys_of_all_objects(
+    make_clip: MakeClip, upscale: Run, tmp_path: Path
+) -> None:
+    documented = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "scripting.md").read_text()))
+    (tmp_path / "films").mkdir()
+    clip = make_clip("films/in.mkv")
+    told = []
+    for source, target in ((clip, "out.mkv"), (clip.parent, "restored"), (tmp_path / "none.mkv", "no.mkv")):
+        result = upscale(source, tmp_path / target, "-s", 2, "-m", "nearest", "--progress", "json")
+        told += [json.loads(line) for line in result.stderr.splitlines()]
+    assert {one["type"] for one in told} == {"progress", "result", "error"}
+    films = [film for one in told for film in one.get("films", [])]
+    assert {key for one in [*told, *films] for key in one} <= documented

@@ -46,6 +46,7 @@ def raylets(client_port: int) -> Iterator[Any]:
     health = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_AUTH_MODE", "disabled")
         started = testing.Cluster(
             initialize_head=True,
             head_node_args=head | {"ray_client_server_port": client_port, "_system_config": health},

@@ -157,7 +157,7 @@ class FolderProgress:
                 file=str(path),
                 frames=done,
                 of=frames,
-                films=self._ended,
+                ended_films=self._ended,
                 of_films=self._films,
                 seconds=round(time.monotonic() - self._began, 3),
                 left=_rounded(left),

@@ -322,6 +322,7 @@ class Cluster(Crew):
         self._has_told = False
         self._others: dict[str, str] | None = None
         """The identity of the first worker."""
+        _set_environment()
         try:
             self._ray: Any = importlib.import_module("ray")
         except ImportError:
@@ -330,8 +331,6 @@ class Cluster(Crew):
             ) from None
 
     def __enter__(self) -> Self:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of what it will do
         at_term = signal.getsignal(signal.SIGTERM)
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if self._address == "local":
@@ -343,7 +342,8 @@ class Cluster(Crew):
             said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise UpscaleError(
                 f"--cluster {self._address}: no Ray cluster answers there ({said});"
-                " start one with `ray start --head`, or take --cluster local"
+                " start one with `ray start --head`, set RAY_AUTH_MODE=token for one that wants a token,"
+                " or take --cluster local"
             ) from error
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, at_term)  # which Ray has taken
@@ -459,6 +459,12 @@ class Cluster(Crew):
         if isinstance(message, TaskDone):
             message = replace(message, error=remote.failed.pop(message.film, None) or message.error)
         yield remote, message
+
+
+def _set_environment() -> None:
+    """What Ray is to know before it is imported."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of what it will do
 
 
 def _knock(address: str) -> None:
