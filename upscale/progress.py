@@ -29,7 +29,22 @@ LOG_EVERY = 100
 """Training steps between two lines in a log."""
 
 
-class TrainingProgress:
+class Shown:
+    """A bar that is on the screen while it is used as a context manager."""
+
+    _bar: Progress
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+
+class TrainingProgress(Shown):
     """Loss and validation of a training run."""
 
     def __init__(self, steps: int):
@@ -48,15 +63,6 @@ class TrainingProgress:
         self._task = self._bar.add_task("training", total=steps, loss=0.0)
         self._sum, self._count = 0.0, 0
 
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
-
     def update(self, step: int, loss: float, seconds: float, scores: dict[str, float] | None) -> None:
         """Show what a step reports; the loss is shown as its mean since the last line, scores are in dB."""
         self._sum += loss
@@ -72,7 +78,7 @@ class TrainingProgress:
         self._sum, self._count = 0.0, 0
 
 
-class FilmProgress:
+class FilmProgress(Shown):
     """Frames done of one film. ``style`` is auto (a bar on a terminal, else nothing), bar, json or none."""
 
     def __init__(self, name: str, frames: int | None, style: str):
@@ -82,15 +88,6 @@ class FilmProgress:
         counted = (MofNCompleteColumn(), TextColumn("frames"), FramesPerSecond())
         self._bar, self._json = _bar(style, *counted)
         self._task = self._bar.add_task(name, total=frames, left=None)
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
 
     def update(self, done: int) -> None:
         """Show that ``done`` frames are written."""
@@ -115,7 +112,7 @@ class FilmProgress:
         self._bar.reset(self._task, completed=done, total=self._frames, left=None)
 
 
-class FolderProgress:
+class FolderProgress(Shown):
     """A folder of films: a bar for all of them, by the pixels that each has, and one for the film at hand.
 
     ``work`` is the pixels of all films that there are to do; ``style`` is as of ``FilmProgress``."""
@@ -133,15 +130,6 @@ class FolderProgress:
         """Films that were begun -> work that is done of them, and by an earlier run."""
         self._earlier = 0.0
         """What an earlier run has done of those that have ended."""
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
 
     def update(self, path: Path, work: float, done: int, resumed: int, frames: int | None) -> None:
         """Show that ``done`` frames of ``frames`` of a film are encoded, ``resumed`` of them before."""
