@@ -115,6 +115,27 @@ def test_another_option_or_input_begins_anew_and_restart_does(
     assert stopped("-s", "2") == frames
 
 
+def test_what_a_kill_at_the_very_end_leaves_is_cleared(film: Path, upscale: Run, tmp_path: Path) -> None:
+    """The film stands, and its folder of segments still does; the next run of the folder removes it."""
+    footage, restored = tmp_path / "footage", tmp_path / "restored"
+    footage.mkdir()
+    film.rename(footage / "in.mkv")
+    target = restored / "in.mkv"
+    options = ("-s", 2, "-m", "nearest", "--segment", "0.5", "--json")
+    with pytest.MonkeyPatch.context() as patch:
+
+        def die(self: Workspace) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(Workspace, "clear", die)
+        assert upscale(footage, restored, *options).exit_code == 130
+    assert work_folder(target).exists()
+    result = upscale(footage, restored, *options)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["skipped"] == 1
+    assert not work_folder(target).exists()
+
+
 def test_two_runs_do_not_write_one_output(film: Path, upscale: Run, tmp_path: Path) -> None:
     target = tmp_path / "out.mkv"
     with Workspace(target):

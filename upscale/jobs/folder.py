@@ -12,7 +12,7 @@ from typing import Any
 from upscale import __version__
 from upscale.errors import UpscaleError, UsageError
 from upscale.jobs.queue import Outcome, options_of
-from upscale.jobs.workspace import fingerprint
+from upscale.jobs.workspace import clear_left_behind, fingerprint
 from upscale.media.picture import SUFFIXES as PICTURES
 from upscale.media.read.source import Source
 from upscale.media.write.destination import CONTAINERS
@@ -125,6 +125,7 @@ class Folder:
                     entry.status, entry.reason = "skipped", "the output exists"
                     continue
                 if known is not None and known == self._state(entry, one):
+                    clear_left_behind(entry.target)
                     entry.status, entry.reason = "skipped", "an earlier run has finished it"
                     continue
             try:

@@ -225,8 +225,7 @@ class Queue:
         summary.warnings += notes
         summary.seconds = time.monotonic() - film.began
         summary.segments, summary.resumed = len(film.segments), film.resumed
-        film.workspace.clear()
-        self._end(film, Outcome(film.number, film.job, summary))
+        self._end(film, Outcome(film.number, film.job, summary), clear=True)
 
     def _fail(self, film: Film, error: Exception, keep: bool = False) -> None:
         """End a film. With ``keep`` another run may fare better with what is done; it always may when there
@@ -238,15 +237,20 @@ class Queue:
                 error = UpscaleError(f"{film.job.target}: {error.strerror or error}")
         if not isinstance(error, UpscaleError):
             error = UpscaleError(f"{film.job.target}: cannot be written ({error})")
-        if not keep and not isinstance(error, DiskFullError):
-            film.workspace.clear()
-        self._end(film, Outcome(film.number, film.job, error=error))
+        clear = not keep and not isinstance(error, DiskFullError)
+        self._end(film, Outcome(film.number, film.job, error=error), clear)
 
-    def _end(self, film: Film, outcome: Outcome) -> None:
+    def _end(self, film: Film, outcome: Outcome, clear: bool) -> None:
+        """``clear`` says that nobody will go on from the film's segments."""
         self._tasks = deque(task for task in self._tasks if task.film != film.number)
         del self._films[film.number]
-        film.exits.close()
-        self.hooks.ended(outcome)
+        with film.exits:
+            try:
+                # Before anything is removed, which takes its time: a kill there is to find the film noted.
+                self.hooks.ended(outcome)
+            finally:
+                if clear:
+                    film.workspace.clear()
 
 
 def _opened(number: int, job: Job, exits: contextlib.ExitStack) -> Film:

@@ -1,5 +1,6 @@
 """What is done of a film so far: a hidden folder beside the output, locked while someone works in it."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -88,6 +89,13 @@ class Workspace:
     def clear(self) -> None:
         """Nothing in it is needed any more."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def clear_left_behind(target: Path) -> None:
+    """Remove the folder of a run that was killed when the output was whole."""
+    if work_folder(target).exists():
+        with contextlib.suppress(UpscaleError), Workspace(target) as workspace:
+            workspace.clear()
 
 
 def segment_path(folder: Path, number: int) -> Path:
