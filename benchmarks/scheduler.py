@@ -161,6 +161,7 @@ def segment_file(size: int) -> tuple[bytes, dict[str, Any]]:
         "reused": 0,
         "reused_tiles": 0,
         "busy": {},
+        "arithmetic": "",
     }
     text = json.dumps(record).encode()
     data = MAGIC + bytes(size) + text + LENGTH.pack(len(text))

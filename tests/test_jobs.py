@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import ffmpeg
 import pytest
@@ -24,7 +25,7 @@ from upscale.jobs.work import Task
 from upscale.jobs.workspace import Workspace
 from upscale.media.read.index import FilmIndex
 from upscale.media.write.destination import work_folder
-from upscale.media.write.packets import DamagedPacketsError, read_record
+from upscale.media.write.packets import DamagedPacketsError, PieceWriter, read_record
 
 Run = Callable[..., Result]
 UPSCALE = [sys.executable, "-c", "from upscale.cli import main; main(prog_name='upscale')"]
@@ -113,6 +114,23 @@ def test_another_option_or_input_begins_anew_and_restart_does(
     assert stopped("-s", "2", "--restart") == 0
     os.utime(film, (1, 1))
     assert stopped("-s", "2") == frames
+
+
+def test_segments_of_two_precisions_are_told_of(film: Path, upscale: Run, tmp_path: Path) -> None:
+    """As when a run goes on on another machine, where ``auto`` is another one."""
+    target, options = tmp_path / "out.mkv", ("-s", 2, "-m", "clean", "--segment", "0.5", "--json")
+    finish = PieceWriter.finish
+    kinds = iter(["int8 on cpu", *["float32 on cpu"] * 100])
+    with pytest.MonkeyPatch.context() as patch:
+
+        def another(self: PieceWriter, facts: dict[str, Any]) -> dict[str, Any]:
+            return finish(self, facts | {"arithmetic": next(kinds)})
+
+        patch.setattr(PieceWriter, "finish", another)
+        result = upscale(film, target, *options)
+    assert result.exit_code == 0
+    said = "segments were computed in float32 on cpu and in int8 on cpu: the last bits may differ"
+    assert json.loads(result.stdout)["warnings"] == [said]
 
 
 def test_what_a_kill_at_the_very_end_leaves_is_cleared(film: Path, upscale: Run, tmp_path: Path) -> None:

@@ -95,6 +95,10 @@ class Enlarger(Protocol):
         """What a user should know of how it went."""
 
     @property
+    def arithmetic(self) -> str:
+        """How it computes, as far as its answers depend on that: a precision and a device."""
+
+    @property
     def window(self) -> int:
         """Frames on each side that it wants to know of: see ``motion.window.windowed``; 0 for none."""
 

@@ -115,7 +115,7 @@ def identity(device: str, precision: str) -> dict[str, str]:
         "PyAV": av.__version__,
         "PyTorch": torch.__version__,
         "OpenCV": cv2.__version__,
-        "arithmetic": f"{choose_precision(precision, chosen)} on {chosen.type}",
+        "arithmetic": f"{choose_precision(precision, chosen)} on {chosen.type}",  # as an Upscaler's
     }
 
 

@@ -68,6 +68,9 @@ def join(plan: Plan, paths: Sequence[Path], records: Sequence[Record]) -> list[s
             )
         notes = list(dict.fromkeys(note for record in records for note in record["notes"]))
         notes += [note for note in source.notes if note not in notes]
+        kinds = sorted({record["arithmetic"] for record in records if record["frames"]})
+        if len(kinds) > 1:
+            notes.append(f"segments were computed in {' and in '.join(kinds)}: the last bits may differ")
         forbid([*notes, *writer.notes, *damage], job)
     summary.lost, summary.damaged = lost, bool(damage)
     return [*writer.notes, *notes, *damage]

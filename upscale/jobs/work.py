@@ -214,6 +214,7 @@ class Worker:
                         names = ("reused", "reused_tiles")
                         item.facts |= {k: b - a for k, a, b in zip(names, before, now, strict=True)}
                         item.facts["notes"] += sorted(at.model.notes)
+                        item.facts["arithmetic"] = at.model.arithmetic
                     yield item
 
         writer: PieceWriter | None = None

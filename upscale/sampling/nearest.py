@@ -29,6 +29,7 @@ class Nearest:
 
     ahead = window = reused = reused_tiles = 0
     notes: frozenset[str] = frozenset()
+    arithmetic = ""
 
     def begin(self, planes: Planes, time: int = 0) -> Callable[[], Planes]:
         """As of an ``Upscaler``."""

@@ -90,6 +90,11 @@ class Upscaler:
         return sum(tiles.reused for tiles in self._tiled.values())
 
     @property
+    def arithmetic(self) -> str:
+        """The precision and the device, on which the last bits of an answer depend."""
+        return f"{self.precision} on {self.device.type}"
+
+    @property
     def window(self) -> int:
         """Frames on each side that a frame's planes are to tell of: see ``motion.window.windowed``."""
         return self.stages[0][0].frames // 2
