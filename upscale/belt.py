@@ -41,7 +41,7 @@ class Belt(Generic[Item]):
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Nobody is to go on: whoever puts or takes is told so."""
+        """Stop both ends: put() and iteration raise StoppedBeltError from now on."""
         with self._changed:
             self._stopped = True
             self._items.clear()
@@ -74,7 +74,7 @@ def overlap(
 
     ``produce`` is given what to call with each item. Whatever goes wrong in one of the three, Ctrl-C among
     it, stops the others and is raised here, when they have ended; ``release`` is called then, and has to
-    let go whoever waits for something outside.
+    unblock threads that wait for something outside.
     """
     raw: Belt[Item] = Belt(limit, is_large)
     done: Belt[Result] = Belt(limit, is_large)

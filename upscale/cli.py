@@ -292,8 +292,8 @@ def main(
     Sound, subtitles, chapters, metadata, colour and timing stay as they are. "-" stands for a pipe. A
     folder of films becomes a folder. What was interrupted goes on where it was.
 
-    Exit codes: 0 done; 1 something failed, or frames were lost; 2 wrong usage; 130 interrupted; 141 whoever
-    read the output has gone.
+    Exit codes: 0 done; 1 something failed, or frames were lost; 2 wrong usage; 130 interrupted; 141 the
+    reader of the output has gone.
     """
     if overwrite and skip_existing:
         raise click.UsageError("-y and -n contradict each other; choose one")

@@ -14,7 +14,7 @@ class UsageError(UpscaleError):
 
 
 class ConsumerGoneError(UpscaleError):
-    """Whoever read our standard output has closed it, as ``| head`` does; nothing to tell anyone."""
+    """The reader of our standard output has closed it, as ``| head`` does; nothing is printed."""
 
     exit_code = 141  # 128 + SIGPIPE, as a shell has it
 

@@ -59,7 +59,7 @@ class InputPipe:
             raise StoppedError(error) from error
 
     def stop(self) -> None:
-        """Let whoever waits in ``read``, in another thread, go."""
+        """Unblock a read that waits in another thread; it raises InterruptedError."""
         self._waiter.stop()
 
     def close(self) -> None:
@@ -83,7 +83,7 @@ class OutputPipe:
         return len(data)
 
     def stop(self) -> None:
-        """Let whoever waits in ``write``, in another thread, go."""
+        """Unblock a write that waits in another thread; it raises InterruptedError."""
         self._waiter.stop()
 
     def close(self) -> None:

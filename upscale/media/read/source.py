@@ -116,7 +116,7 @@ class Source:
         return self._reading.losses
 
     def stop(self) -> None:
-        """Let a thread that waits for the pipe go: what it waits in raises InterruptedError."""
+        """Unblock a thread that waits for the pipe; its read raises InterruptedError."""
         if self._pipe is not None:
             self._pipe.stop()
 

@@ -49,7 +49,7 @@ class Destination(Protocol):
         """What FFmpeg is to write to."""
 
     def stop(self) -> None:
-        """Let a thread that waits for its reader go: what it waits in raises InterruptedError."""
+        """Unblock a thread that waits for the reader; its write raises InterruptedError."""
 
     def commit(self) -> str | None:
         """All is written: give it its final name. Answers with what there is to say of it."""
@@ -73,7 +73,7 @@ class FileDestination:
         return location(self._beside)
 
     def stop(self) -> None:
-        """A file keeps nobody waiting."""
+        """A write to a file does not wait."""
 
     def commit(self) -> str | None:
         sync_file(self._beside)
@@ -101,7 +101,7 @@ class SequenceDestination:
         return sequence_location(self._beside / self.path.name)
 
     def stop(self) -> None:
-        """Files keep nobody waiting."""
+        """A write to a file does not wait."""
 
     def commit(self) -> str | None:
         made = sorted(self._beside.iterdir())

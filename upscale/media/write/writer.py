@@ -207,7 +207,7 @@ class Writer:
             yield
         except StoppedError as error:
             if isinstance(error.by, BrokenPipeError):
-                raise ConsumerGoneError("whoever read the output has gone") from error
+                raise ConsumerGoneError("the reader of the output has gone") from error
             raise error.by from None
         except (av.FFmpegError, ValueError, OSError) as error:
             raise UpscaleError(f"{self.destination.path}: {what} ({reason(error)})") from error
