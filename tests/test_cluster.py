@@ -134,9 +134,12 @@ def test_a_worker_and_a_raylet_die(
     start = Cluster._start
     monkeypatch.setattr(Cluster, "_start", lambda self, wants: started.append(wants) or start(self, wants))
 
+    raylet = second.all_processes["raylet"][0].process.pid
+
     def kill() -> None:
+        until(lambda: any(actor.ppid() == raylet for actor in actors()))
         until(lambda: len(list(segments.glob("*.segment"))) >= 1)
-        random.Random(1).choice(actors()).kill()
+        next(actor for actor in actors() if actor.ppid() != raylet).kill()
         until(lambda: len(list(segments.glob("*.segment"))) >= 3)
         raylets.remove_node(second, allow_graceful=False)
         working.append(not there.exists())
