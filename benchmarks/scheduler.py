@@ -28,9 +28,10 @@ from unittest import mock
 
 import imageio_ffmpeg
 
-from upscale.jobs import cluster, queue
-from upscale.jobs.cluster import Block, Cluster, Message
-from upscale.jobs.executors import Crew, Hand
+from upscale.jobs import actor, cluster, queue
+from upscale.jobs.actor import Block, Message
+from upscale.jobs.cluster import Cluster
+from upscale.jobs.crew import Crew, Hand
 from upscale.jobs.queue import Hooks, Outcome, Queue
 from upscale.jobs.work import Event, SegmentDone, Task, TaskDone
 from upscale.jobs.workspace import segment_path
@@ -106,7 +107,7 @@ class SleepingActor:
 
     def events(self) -> list[Message]:
         with self._changed:
-            self._changed.wait_for(lambda: self._told, cluster.QUIET)
+            self._changed.wait_for(lambda: self._told, actor.QUIET)
             told, self._told = self._told, []
             return told
 
@@ -138,8 +139,10 @@ class SleepingCluster(Cluster):
     def _start(self, wants: dict[str, float]) -> Any:
         self._number += 1
         kind = self._ray.remote(max_concurrency=cluster.THREADS, num_cpus=0)(SleepingActor)
-        actor = kind.remote(*self._what)
-        return cluster._Remote(self._number, wants=wants, actor=actor, answer=actor.hello.remote("", ""))
+        started = kind.remote(*self._what)
+        return cluster._Remote(
+            self._number, wants=wants, actor=started, answer=started.hello.remote("", "")
+        )
 
     def _greet(self, remote: Any, name: str, who: dict[str, str]) -> None:
         remote.is_proven = True

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,8 +21,9 @@ from click.testing import Result
 from conftest import contents
 
 from upscale.errors import UpscaleError
-from upscale.jobs import cluster
-from upscale.jobs.cluster import BLOCK, PREFIX, Cluster, RemoteFile, shares
+from upscale.jobs import actor, cluster
+from upscale.jobs.actor import BLOCK, PREFIX, RemoteFile
+from upscale.jobs.cluster import Cluster, shares
 from upscale.jobs.queue import fingerprint
 
 Run = Callable[..., Result]
@@ -137,9 +139,9 @@ def test_a_worker_and_a_raylet_die(
     raylet = second.all_processes["raylet"][0].process.pid
 
     def kill() -> None:
-        until(lambda: any(actor.ppid() == raylet for actor in actors()))
+        until(lambda: any(worker.ppid() == raylet for worker in actors()))
         until(lambda: len(list(segments.glob("*.segment"))) >= 1)
-        next(actor for actor in actors() if actor.ppid() != raylet).kill()
+        next(worker for worker in actors() if worker.ppid() != raylet).kill()
         until(lambda: len(list(segments.glob("*.segment"))) >= 3)
         raylets.remove_node(second, allow_graceful=False)
         working.append(not there.exists())
@@ -159,7 +161,7 @@ def test_a_worker_of_another_version_is_refused(
     what: str, film: Path, raylets: Any, upscale: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = "9.9" if what == "__version__" else (lambda model: "other")
-    monkeypatch.setattr(cluster, what, other)
+    monkeypatch.setattr(actor, what, other)
     result = upscale(film, tmp_path / "out.mkv", *FAST, "--cluster", raylets.address)
     assert result.exit_code == 1
     name = "upscale" if what == "__version__" else "weights"
@@ -271,7 +273,7 @@ def is_actor(process: psutil.Process) -> bool:
 
 def left_behind() -> list[Path]:
     """Folders of workers that are no more."""
-    return list(Path(cluster.tempfile.gettempdir()).glob(f"{PREFIX}*"))
+    return list(Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))
 
 
 def until(condition: Callable[[], object], seconds: float = 60) -> None:

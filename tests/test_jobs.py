@@ -18,8 +18,9 @@ import pytest
 from click.testing import Result
 from conftest import contents
 
-from upscale.jobs.executors import Place, Processes
+from upscale.jobs.crew import Place
 from upscale.jobs.folder import FINISHED, Folder, natural
+from upscale.jobs.processes import Processes
 from upscale.jobs.segments import BEGINNING, cut
 from upscale.jobs.work import Task
 from upscale.jobs.workspace import Workspace
