@@ -166,7 +166,7 @@ def test_a_worker_of_another_version_is_refused(
     assert result.exit_code == 1
     name = "upscale" if what == "__version__" else "weights"
     assert f"a worker is not used: {os.uname().nodename} has {name} " in result.stderr
-    assert "no worker is of use" in result.stderr
+    assert "no worker can be used" in result.stderr
     assert not list(tmp_path.glob(".*"))
 
 
@@ -226,6 +226,8 @@ def test_what_workers_ask_for() -> None:
     assert shares([cpus, {"CPU": 2.0}], None) == [{"num_cpus": 4}] * 4 + [{"num_cpus": 2}]
     assert shares([cpus, gpus], None) == [{"num_gpus": 1, "num_cpus": 4}] * 2
     assert shares([cpus, gpus], 3) == [{"num_gpus": 1, "num_cpus": 1}] * 3
+    assert shares([{"CPU": 2.0}] * 8, 4) == [{"num_cpus": 2}] * 4
+    assert shares([cpus], 4) == [{"num_cpus": 4}] * 4
     assert shares([{"CPU": 2.0}, {"CPU": 1.0}], 3) == [{"num_cpus": 1}] * 3
     assert shares([], None) == [{"num_cpus": 1}]
 

@@ -4,11 +4,14 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,15 +21,18 @@ import pytest
 from click.testing import Result
 from conftest import contents
 
-from upscale.jobs.crew import Place
+from upscale.jobs.crew import Crew, Hand, Place
 from upscale.jobs.folder import FINISHED, Folder, natural
 from upscale.jobs.processes import Processes
+from upscale.jobs.queue import ATTEMPTS, Queue
 from upscale.jobs.segments import BEGINNING, cut
-from upscale.jobs.work import Task
+from upscale.jobs.work import Event, Inbox, Task, TaskDone, Worker
 from upscale.jobs.workspace import Workspace
 from upscale.media.read.index import FilmIndex
 from upscale.media.write.destination import work_folder
 from upscale.media.write.packets import DamagedPacketsError, PieceWriter, read_record
+from upscale.pipeline import Job
+from upscale.sampling.options import SampleOptions
 
 Run = Callable[..., Result]
 UPSCALE = [sys.executable, "-c", "from upscale.cli import main; main(prog_name='upscale')"]
@@ -195,10 +201,6 @@ def test_a_worker_that_dies_costs_its_segment_alone(
 
 
 def test_later_attempts_get_less_memory() -> None:
-    from upscale.jobs.queue import replace
-    from upscale.pipeline import Job
-    from upscale.sampling.options import SampleOptions
-
     job = Job(Path("in"), Path("out"), sample=SampleOptions(device="cpu", memory=8 << 30))
     task = Task(0, job, None, (2, 2), "nut", (), Path(), {})  # type: ignore[arg-type]
     memories = [Place(0, 2).settled(replace(task, attempt=n)).job.sample.memory for n in range(3)]
@@ -322,6 +324,179 @@ def test_a_folder_of_30_films_6_of_them_bad(shelf: Path, upscale: Run, tmp_path:
     assert "use -y to overwrite" in json.loads(other.stdout)["films"][-2]["reason"]
 
 
+def test_a_strict_run_that_fails_keeps_what_it_has_computed(
+    film: Path, upscale: Run, tmp_path: Path
+) -> None:
+    film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+    target, options = tmp_path / "out.mkv", ("-s", 2, "-m", "nearest", "--segment", "0.5", "--json")
+    strict = upscale(film, target, *options, "--strict")
+    assert strict.exit_code == 1
+    assert "--strict forbids" in strict.stderr
+    again = json.loads(upscale(film, target, *options).stdout)
+    assert again["resumed_frames"] == again["frames"] > 0
+
+
+def test_a_fault_in_a_worker_ends_it_though_it_waits_for_tasks(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[Task] = []
+
+    class Taking(Queue):
+        def take(self) -> Task | None:
+            task = super().take()
+            taken.append(task)
+            return task
+
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("a fault")
+
+    options = SampleOptions(model="nearest")
+    queue = Taking(iter([Job(film, tmp_path / "out.mkv", 2, segment=Fraction(1, 2), sample=options)]))
+    queue.take()
+    monkeypatch.setattr(PieceWriter, "write", fail)
+    inbox = Inbox()
+    inbox.put(taken[0])
+    with pytest.raises(RuntimeError, match="a fault"):
+        Worker().work(inbox, lambda event: None)
+    queue.close()
+
+
+class Counting(Crew):
+    """Workers that crash on one task, which they read ahead while they are at another."""
+
+    def __init__(self, bad: int):
+        super().__init__()
+        self._size, self._bad = 1, bad
+        self._hand = Hand(0)
+        self.done: list[int] = []
+
+    def hands(self) -> list[Hand]:
+        return [self._hand]
+
+    def give(self, hand: Hand, task: Task) -> None:
+        """They see what they are given."""
+
+    def wait(self) -> Iterator[tuple[Hand, Event | None]]:
+        tasks = self._hand.tasks
+        if any(task.film == self._bad for task in tasks):
+            yield self._hand, None
+            return
+        self.done.append(tasks[0].film)
+        yield self._hand, TaskDone(tasks[0].film)
+
+
+def test_a_task_that_crashes_workers_is_not_laid_on_the_one_before_it() -> None:
+    class Tasks:
+        def __init__(self) -> None:
+            job = Job(Path("in"), Path("out"))
+            args = (None, (2, 2), "nut", (), Path(), {})
+            self.left = [Task(film, job, *args) for film in range(4)]  # type: ignore[arg-type]
+            self.failed: list[int] = []
+
+        def take(self) -> Task | None:
+            return self.left.pop(0) if self.left else None
+
+        def give_back(self, task: Task) -> None:
+            self.left.insert(0, task)
+
+        def died(self, task: Task) -> None:
+            if task.attempt + 1 >= ATTEMPTS:
+                self.failed.append(task.film)
+            else:
+                self.left.insert(0, replace(task, attempt=task.attempt + 1))
+
+        def tell(self, event: Event) -> None:
+            """Nothing to keep."""
+
+    crew, tasks = Counting(bad=2), Tasks()
+    crew.run(tasks)  # type: ignore[arg-type]
+    assert tasks.failed == [2]
+    assert crew.done == [0, 1, 3]
+
+
+def test_what_is_no_film_of_a_folder(film: Path, upscale: Run, tmp_path: Path) -> None:
+    """FFmpeg makes pictures of letters, if it is asked to."""
+    footage = tmp_path / "footage"
+    footage.mkdir()
+    film.rename(footage / "film.mkv")
+    (footage / "film.nfo").write_text("a film of 1931\n" * 50)
+    result = upscale(footage, tmp_path / "out", "-s", 2, "-m", "nearest", "--json", "--segment", 0)
+    assert result.exit_code == 0, result.output
+    (one,) = json.loads(result.stdout)["films"]
+    assert (Path(one["output"]).name, one["frames"]) == (
+        "film.mkv",
+        len(contents(footage / "film.mkv")["video"]),
+    )
+
+
+def test_a_film_that_grows_while_it_is_read_is_not_finished(
+    film: Path, upscale: Run, tmp_path: Path
+) -> None:
+    footage, restored = tmp_path / "footage", tmp_path / "restored"
+    footage.mkdir()
+    whole, source = film.read_bytes(), footage / "film.mkv"
+    source.write_bytes(whole[: len(whole) // 2])
+    options = ("-s", 2, "-m", "nearest", "--json")
+    finish = PieceWriter.finish
+    with pytest.MonkeyPatch.context() as patch:
+
+        def grow(self: PieceWriter, facts: dict[str, Any]) -> dict[str, Any]:
+            source.write_bytes(whole)
+            return finish(self, facts)
+
+        patch.setattr(PieceWriter, "finish", grow)
+        upscale(footage, restored, *options)
+    assert (restored / "film.mkv").exists()
+    again = upscale(footage, restored, *options)
+    assert again.exit_code == 1
+    assert "use -y to overwrite" in json.loads(again.stdout)["films"][0]["reason"]
+
+
+def test_names_of_outputs_stay_when_films_arrive(film: Path, upscale: Run, tmp_path: Path) -> None:
+    footage, restored = tmp_path / "footage", tmp_path / "restored"
+    footage.mkdir()
+    options = ("-s", 2, "-m", "nearest", "--json")
+    shutil.copy(film, footage / "tape.mpg")
+    assert upscale(footage, restored, *options).exit_code == 0
+    shutil.copy(film, footage / "tape.avi")
+    report = json.loads(upscale(footage, restored, *options).stdout)
+    outputs = {
+        Path(one["input"]).name: (Path(one["output"]).name, one["status"]) for one in report["films"]
+    }
+    assert outputs == {"tape.avi": ("tape.avi.mkv", "done"), "tape.mpg": ("tape.mkv", "skipped")}
+
+
+def test_an_interrupted_folder_says_which_film_was_at_work(
+    film: Path, upscale: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    footage, report = tmp_path / "footage", tmp_path / "report.json"
+    footage.mkdir()
+    for name in ("1.mkv", "2.mkv", "3.mkv"):
+        shutil.copy(film, footage / name)
+
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("upscale.media.write.writer.Writer._finish", stop)
+    result = upscale(footage, tmp_path / "out", "-s", 2, "-m", "nearest", "--report", report)
+    assert result.exit_code == 130
+    # While the first is joined, the second is read.
+    told = [one["status"] for one in json.loads(report.read_text())["films"]]
+    assert told == ["interrupted", "interrupted", None]
+    assert "interrupted" in result.stderr
+    assert "not begun" in result.stderr
+
+
+def test_a_report_that_cannot_be_written_is_told(film: Path, upscale: Run, tmp_path: Path) -> None:
+    footage, report = tmp_path / "footage", tmp_path / "report.json"
+    footage.mkdir()
+    film.rename(footage / "in.mkv")
+    (tmp_path / ".report.json.part").mkdir()
+    result = upscale(footage, tmp_path / "out", "-s", 2, "-m", "nearest", "--report", report)
+    assert result.exit_code == 0
+    assert "report.json: cannot be written" in result.stderr
+
+
 def test_folders_that_cannot_be(film: Path, upscale: Run, tmp_path: Path) -> None:
     footage = tmp_path / "footage"
     footage.mkdir()
@@ -333,6 +508,10 @@ def test_folders_that_cannot_be(film: Path, upscale: Run, tmp_path: Path) -> Non
         assert said in result.stderr
     assert "is no folder" in upscale(footage, film).stderr
     assert "no container" in upscale(footage, tmp_path / "out", "--ext", "xyz").stderr
+    assert "not a pipe" in upscale(footage, "-").stderr
+    wrong = upscale(footage, tmp_path / "out", "-m", "nonsense")
+    assert wrong.exit_code == 2
+    assert not (tmp_path / "out").exists()
     assert "for a folder" in upscale(film, tmp_path / "out.mkv", "--watch").stderr
 
 

@@ -1,5 +1,6 @@
 """The command line: parses, reports, and turns errors into one line. The work is in ``pipeline.py``."""
 
+import contextlib
 import functools
 import json
 import os
@@ -16,7 +17,7 @@ import click
 
 from upscale.errors import ConsumerGoneError, UpscaleError, UsageError
 from upscale.media.pipe import STANDARD
-from upscale.models.catalog import FOR_PICTURES, FOR_VIDEO, MODELS
+from upscale.models.catalog import FOR_PICTURES, FOR_VIDEO, MODELS, find_model
 from upscale.sampling.options import GRAIN, PRECISIONS, SampleOptions
 
 if TYPE_CHECKING:
@@ -83,6 +84,18 @@ def reporting_errors(command: Callable[..., None]) -> Callable[..., None]:
             sys.exit(EXIT_INTERRUPTED)
 
     return wrapper
+
+
+def _tell_skipped(target: Path, style: str, as_json: bool) -> None:
+    from upscale.progress import tell_json
+
+    told = {"output": str(target), "status": "skipped", "reason": "the output exists"}
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+    if style == "json":
+        tell_json("result", **told)
+    else:
+        click.echo(f"upscale: {target} exists; skipped", err=True)
 
 
 def _warn(style: str, message: str) -> None:
@@ -317,7 +330,7 @@ def main(
     from upscale.media.write.destination import existing
 
     if skip_existing and existing(target):
-        click.echo(f"upscale: {target} exists; skipped", err=True)
+        _tell_skipped(target, progress, as_json)
         return
     if dry_run:
         with pipeline.prepared(job) as plan:
@@ -357,8 +370,9 @@ def _run_folder(
     from upscale.jobs.run import run_folder
     from upscale.progress import print_table, tell_json
 
-    folder = Folder(job.source, job.target, suffix, ext)
-    if report is not None and not report.parent.is_dir():
+    find_model(job.sample.model)
+    folder = Folder(job.source, job.target, suffix, ext, tell=functools.partial(_warn, style))
+    if report is not None and not report.parent.is_dir() and report.parent != job.target:
         raise UsageError(f"{report.parent}: no such folder; make it first")
     if dry_run:
         for entry in folder.look():
@@ -369,7 +383,7 @@ def _run_folder(
     finally:
         told = folder.report()
         if report is not None:
-            report.write_text(json.dumps(told, indent=2) + "\n")
+            _write_report(report, told, style)
         if style != "json" and not quiet:
             print_table(told)
     if style == "json":
@@ -380,6 +394,19 @@ def _run_folder(
         raise UpscaleError(f"{job.source}: no films in it")
     if told["failed"] or any(entry.damaged for entry in folder.entries):
         sys.exit(UpscaleError.exit_code)
+
+
+def _write_report(path: Path, told: dict[str, Any], style: str) -> None:
+    """Write it beside its name first: an earlier one stays where this one finds no room."""
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        beside.write_text(json.dumps(told, indent=2) + "\n")
+        beside.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        _warn(style, f"{path}: cannot be written ({error.strerror})")
 
 
 def _check_pipes(source: Path, target: Path, as_json: bool) -> None:

@@ -124,6 +124,8 @@ class FolderProgress(Shown):
         told = f"0 of {films} films"
         self._all = self._bar.add_task("folder", total=work or None, told=told, left=None)
         self._film = self._bar.add_task("", total=None, told="", left=None)
+        self._shown: Path | None = None
+        """The film at hand."""
         self._done = 0.0
         """Work of the films that have ended."""
         self._open: dict[Path, tuple[float, float]] = {}
@@ -135,7 +137,8 @@ class FolderProgress(Shown):
         """Show that ``done`` frames of ``frames`` of a film are encoded, ``resumed`` of them before."""
         per_frame = work / frames if frames else 0.0
         self._open[path] = min(done * per_frame, work), min(resumed * per_frame, work)
-        if self._bar.tasks[self._film].description != path.name:
+        if self._shown != path:
+            self._shown = path
             self._bar.reset(self._film, description=path.name, total=frames, completed=resumed)
         self._bar.update(self._film, completed=done, told=f"{done} of {frames or '?'} frames")
         left = self._show()

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import itertools
 import os
 import queue
 import shutil
@@ -22,11 +21,12 @@ from filelock import FileLock, Timeout
 from upscale import __version__
 from upscale.errors import UpscaleError
 from upscale.jobs.crew import Place
-from upscale.jobs.work import Event, Fault, FramesDone, SegmentDone, Task, TaskDone, Worker
+from upscale.jobs.work import Event, Fault, FramesDone, Inbox, SegmentDone, Task, TaskDone, Worker
 from upscale.jobs.workspace import LOCK, fingerprint, segment_path
 from upscale.media.picture import is_sequence
 from upscale.media.read.source import FilmFile
 from upscale.models.catalog import MODELS, weights_digest
+from upscale.sampling.memory import is_out_of_memory
 
 BLOCK = 4 << 20
 """Bytes of a film, or of a segment, that travel at once."""
@@ -96,7 +96,9 @@ class Actor:
         self._gpus, self._cores = gpus, cores
         self._place = Place(0, 1)
         self._tasks: dict[int, Task] = {}
-        """By their number, those that were not begun."""
+        """By their number, those that came too early."""
+        self._next = 0
+        self._inbox = Inbox()
         self._blocks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._outbox: deque[Iterator[Message]] = deque()
         self._frames: dict[tuple[int, int], int] = {}
@@ -126,7 +128,12 @@ class Actor:
         """Something to do, when all that has a lower number is done; the first is 0."""
         with self._changed:
             self._tasks[number] = task
-            self._changed.notify_all()
+            while (due := self._tasks.pop(self._next, None)) is not None:
+                self._next += 1
+                due = self._place.settled(due)
+                folder = self._folder / str(due.film)
+                folder.mkdir(exist_ok=True)
+                self._inbox.put(replace(due, folder=folder))
 
     def supply(self, data: bytes | None) -> None:
         """What was Wanted; None if it cannot be read any more."""
@@ -153,18 +160,11 @@ class Actor:
 
     def _work(self) -> None:
         try:
-            Worker(self._reach).work(self._given(), self._tell)
-        except Exception:
+            Worker(self._reach).work(self._inbox, self._tell)
+        except Exception as error:
+            if is_out_of_memory(error):  # as if the system had killed us: another try gets less
+                os._exit(1)
             self._tell(Fault(traceback.format_exc()))
-
-    def _given(self) -> Iterator[Task]:
-        for number in itertools.count():
-            with self._changed:
-                self._changed.wait_for(lambda: number in self._tasks)  # noqa: B023
-                task = self._place.settled(self._tasks.pop(number))
-            folder = self._folder / str(task.film)
-            folder.mkdir(exist_ok=True)
-            yield replace(task, folder=folder)
 
     def _tell(self, event: Event) -> None:
         if isinstance(event, TaskDone) and isinstance(event.error, OSError):

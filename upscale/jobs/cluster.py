@@ -25,10 +25,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from upscale import __version__
 from upscale.errors import UpscaleError, UsageError
 from upscale.jobs.actor import Actor, Block, Message, Wanted, identity
 from upscale.jobs.crew import Crew, Hand
+from upscale.jobs.queue import Queue
 from upscale.jobs.work import Event, Fault, SegmentDone, Task, TaskDone
 from upscale.jobs.workspace import segment_path
 from upscale.media.write.packets import DamagedPacketsError, put_in_place, read_record
@@ -44,6 +44,9 @@ THREADS = 4
 PATIENCE = 30.0
 """Seconds after which the user is told that workers have not begun yet."""
 
+NO_CLIENT = "Ray Client is not connected"
+"""What Ray says, in a plain Exception, when a connection by ray:// is lost."""
+
 KNOCK = 10.0
 """Seconds in which a cluster has to answer."""
 
@@ -58,6 +61,8 @@ class _Remote(Hand):
     wants: dict[str, float] = field(default_factory=dict)
     """What it asks Ray for."""
     actor: Any = None
+    has_begun: bool = False
+    """Whether it has said hello."""
     given: int = 0
     """Tasks so far."""
     answer: Any = None
@@ -83,8 +88,8 @@ class Cluster(Crew):
         self._remotes: list[_Remote] = []
         self._number = 0
         self._has_told = False
-        self._others: dict[str, str] | None = None
-        """The identity of the first worker."""
+        self._expected: dict[str, str] | None = None
+        """What every worker has to match: our versions, and the first worker's arithmetic."""
         _set_environment()
         try:
             self._ray: Any = importlib.import_module("ray")
@@ -101,7 +106,7 @@ class Cluster(Crew):
         try:
             _knock(self._address)
             self._ray.init(self._address, **options)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except (ConnectionError, RuntimeError, ValueError, OSError, self._ray.exceptions.RayError) as error:
             said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise UpscaleError(
                 f"--cluster {self._address}: no Ray cluster answers there ({said});"
@@ -118,20 +123,12 @@ class Cluster(Crew):
     def __exit__(self, *_: object) -> None:
         for remote in self._remotes:
             _drop(remote)
-        with contextlib.suppress(self._ray.exceptions.RayError, ConnectionError):
-            ends = [remote.actor.end.remote() for remote in self._begun()]
-            if ends:
-                self._ray.wait(ends, num_returns=len(ends), timeout=FAREWELL)
-            for remote in self._remotes:
-                self._ray.kill(remote.actor)
+        self._dismiss(self._remotes)
         self._remotes = []
         self._ray.shutdown()
 
     def hands(self) -> list[Hand]:
-        return list(self._begun())
-
-    def _begun(self) -> Iterator[_Remote]:
-        return (remote for remote in self._remotes if remote.is_proven)
+        return [remote for remote in self._remotes if remote.is_proven]
 
     def give(self, hand: Hand, task: Task) -> None:
         assert isinstance(hand, _Remote)
@@ -174,6 +171,18 @@ class Cluster(Crew):
                 yield remote, None
                 self._remotes[self._remotes.index(remote)] = self._start(remote.wants)
 
+    def run(self, queue: Queue) -> None:
+        try:
+            super().run(queue)
+        except Exception as error:
+            is_gone = isinstance(error, ConnectionError | self._ray.exceptions.RayError)
+            if is_gone or NO_CLIENT in str(error):
+                raise UpscaleError(
+                    f"--cluster {self._address}: the cluster is gone; what is finished is kept,"
+                    " and the same command goes on"
+                ) from error
+            raise
+
     def _start(self, wants: dict[str, float]) -> _Remote:
         self._number += 1
         kind = self._ray.remote(max_concurrency=THREADS, max_restarts=0, **wants)(Actor)
@@ -183,23 +192,30 @@ class Cluster(Crew):
 
     def _greet(self, remote: _Remote, name: str, who: dict[str, str]) -> None:
         """Take a worker on. Raises _RefusedError for one whose frames would be others."""
-        if self._others is None:
+        remote.has_begun = True
+        if self._expected is None:
             # Where we run there may be no GPU; the workers have to agree on how they compute.
-            self._others = identity("cpu", "float32") | {"arithmetic": who.get("arithmetic", "")}
-        for what, ours in self._others.items():
+            self._expected = identity("cpu", "float32") | {"arithmetic": who.get("arithmetic", "")}
+        for what, ours in self._expected.items():
             if who.get(what) != ours:
                 raise _RefusedError(f"{name} has {what} {who.get(what)}, and {ours} is wanted")
         remote.is_proven = True
 
     def _refuse(self, remote: _Remote, why: str) -> None:
         self._tell(f"a worker is not used: {why}")
-        self._ray.kill(remote.actor)
         self._remotes.remove(remote)
+        self._dismiss([remote])
         if not self._remotes:
-            raise UpscaleError(
-                f"--cluster {self._address}: no worker is of use;"
-                f" install upscale {__version__} on all its machines"
-            )
+            raise UpscaleError(f"--cluster {self._address}: no worker can be used: {why}")
+
+    def _dismiss(self, remotes: list[_Remote]) -> None:
+        """End workers; those that have begun remove their files first."""
+        with contextlib.suppress(self._ray.exceptions.RayError, ConnectionError):
+            ends = [remote.actor.end.remote() for remote in remotes if remote.has_begun]
+            if ends:
+                self._ray.wait(ends, num_returns=len(ends), timeout=FAREWELL)
+            for remote in remotes:
+                self._ray.kill(remote.actor)
 
     def _taken(self, remote: _Remote, message: Message) -> Iterator[tuple[Hand, Event]]:
         """What a message means for the queue; blocks are none of its business."""
@@ -227,6 +243,7 @@ class Cluster(Crew):
 
 def _set_environment() -> None:
     """What Ray is to know before it is imported."""
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # no new Ray where a connection is lost
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of what it will do
 
@@ -250,7 +267,9 @@ def shares(nodes: list[dict[str, float]], count: int | None) -> list[dict[str, f
     if count is not None:
         if gpus:
             return [{"num_gpus": 1, "num_cpus": 1}] * count
-        return [{"num_cpus": max(min(CORES, cores // count), 1)}] * count
+        sizes = range(min(CORES, max(cores, 1)), 1, -1)
+        fits = (size for size in sizes if sum(node.get("CPU", 0) // size for node in nodes) >= count)
+        return [{"num_cpus": next(fits, 1)}] * count
     wants: list[dict[str, float]] = []
     for node in nodes:
         here, its_gpus = int(node.get("CPU", 0)), int(node.get("GPU", 0))
@@ -262,7 +281,9 @@ def shares(nodes: list[dict[str, float]], count: int | None) -> list[dict[str, f
 
 
 def _block(remote: _Remote, wanted: Wanted) -> bytes | None:
-    source = next(task.job.source for task in remote.tasks if task.film == wanted.film)
+    source = next((task.job.source for task in remote.tasks if task.film == wanted.film), None)
+    if source is None:  # its task has failed, and the reader does not know yet
+        return None
     try:
         with source.open("rb") as file:
             file.seek(wanted.offset)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from upscale.errors import UpscaleError
 from upscale.jobs.queue import Queue
 from upscale.jobs.work import Event, Task, TaskDone
-from upscale.sampling.memory import PROGRAM, SHARE, available
+from upscale.sampling.memory import room
 
 AT_ONCE = 2
 """Tasks that a worker has: the one that it is at, and the next, so that it need not wait."""
 
 STARTS = 3
-"""How often in a row every worker may end before it has done anything."""
+"""Worker deaths in a row, without a sign of life, after which we give up; times the number of workers."""
 
 
 @dataclass(slots=True)
@@ -54,29 +54,48 @@ class Crew(ABC):
         while True:
             for _ in range(AT_ONCE):
                 for hand in self.hands():
-                    if len(hand.tasks) < AT_ONCE and (task := queue.take()) is not None:
-                        hand.tasks.append(task)
-                        self.give(hand, task)
+                    self._fill(hand, queue)
             if not any(hand.tasks for hand in self.hands()):
                 if (task := queue.take()) is None:
                     return
                 queue.give_back(task)
             for hand, event in self.wait():
                 if event is None:
-                    self._starts = 0 if hand.is_proven else self._starts + 1
-                    if self._starts >= STARTS * max(self._size, 1):
-                        raise UpscaleError("workers end before they have done anything; try --workers 1")
-                    # The first is the one that it was at; the others were waiting.
-                    for task in reversed(hand.tasks[1:]):
-                        queue.give_back(task)
-                    for task in hand.tasks[:1]:
-                        queue.died(task)
-                    hand.tasks.clear()
+                    self._bury(hand, queue)
                     continue
                 hand.is_proven = True
+                self._starts = 0
                 queue.tell(event)
                 if isinstance(event, TaskDone):
                     hand.tasks.pop(0)
+
+    def _fill(self, hand: Hand, queue: Queue) -> None:
+        """Give a worker one more task. One that has crashed a worker is given to a worker alone: a worker
+        reads ahead, so that it may have been the task after it."""
+        if len(hand.tasks) >= AT_ONCE or any(task.attempt for task in hand.tasks):
+            return
+        task = queue.take()
+        if task is None:
+            return
+        if task.attempt and hand.tasks:
+            queue.give_back(task)
+            return
+        hand.tasks.append(task)
+        self.give(hand, task)
+
+    def _bury(self, hand: Hand, queue: Queue) -> None:
+        """What becomes of the tasks of a worker that is no more."""
+        # The first is the one that it was at; the others were waiting.
+        for task in reversed(hand.tasks[1:]):
+            queue.give_back(task)
+        for task in hand.tasks[:1]:
+            queue.died(task)
+        hand.tasks.clear()
+        self._starts = 0 if hand.is_proven else self._starts + 1
+        if self._starts >= STARTS * max(self._size, 1):
+            raise UpscaleError(
+                "workers crash as they start, perhaps for lack of memory; try --workers 1 to see the error"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +106,14 @@ class Place:
     count: int
     cores: int | None = None
     """Of the CPU, for this worker; None for an equal share."""
+    room: int | None = field(default_factory=room)
+    """Bytes that all of them may take. Measured once: networks are kept while nothing of this changes."""
 
     def settled(self, task: Task) -> Task:
-        """The task with this worker's share of the machine, less of the memory after each worker that it
-        has ended."""
+        """The task with this worker's threads, GPU and memory, which halves each time that the task has
+        crashed a worker."""
         sample = task.job.sample
-        memory = sample.memory
-        if memory is None and (free := available()) is not None:
-            memory = PROGRAM + int((free - PROGRAM) * SHARE)
+        memory = self.room if sample.memory is None else sample.memory
         if memory is not None:
             memory = memory // self.count // 2**task.attempt
         threads = sample.threads or self.cores or max((os.cpu_count() or 1) // self.count, 1)

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
+from upscale.errors import UpscaleError
 from upscale.jobs.queue import Queue
 from upscale.jobs.work import Worker
+from upscale.sampling.memory import is_out_of_memory
 from upscale.sampling.options import SampleOptions
 
 
@@ -37,7 +39,12 @@ class Serial:
         """There is nothing to end."""
 
     def run(self, queue: Queue) -> None:
-        self._worker.work(queue.tasks(), queue.tell)
+        try:
+            self._worker.work(queue.tasks(), queue.tell)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise UpscaleError("there is too little memory; try --memory 1G, or less") from error
+            raise
 
 
 def executor(

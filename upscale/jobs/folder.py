@@ -1,10 +1,11 @@
 """A folder of films: which there are, where each goes, which are done already, and what became of them."""
 
+import contextlib
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from upscale.errors import UpscaleError, UsageError
 from upscale.jobs.queue import Outcome, options_of
 from upscale.jobs.workspace import clear_left_behind, fingerprint
 from upscale.media.picture import SUFFIXES as PICTURES
+from upscale.media.pipe import STANDARD
 from upscale.media.read.source import Source
 from upscale.media.write.destination import CONTAINERS
 from upscale.models.catalog import FOR_VIDEO, find_model, weights_digest
@@ -35,6 +37,9 @@ FINISHED = ".upscale-finished.jsonl"
 
 STATUSES = ("done", "skipped", "failed")
 
+TEXT = "tty"
+"""FFmpeg's name of the demuxer that makes pictures of letters: a film's .nfo is no film."""
+
 
 @dataclass(slots=True)
 class Entry:
@@ -51,6 +56,11 @@ class Entry:
     frames: int = 0
     seconds: float = 0.0
     damaged: bool = False
+    """Whether anything of it could not be read."""
+    lost: int = 0
+    """Frames that could not."""
+    state: tuple[int, int] | None = None
+    """Size and time of the source when it was found."""
 
     def as_dict(self) -> dict[str, Any]:
         """For the report; bytes and seconds."""
@@ -59,7 +69,9 @@ class Entry:
             "output": str(self.target),
             "status": self.status,
             "reason": self.reason,
+            "damaged": self.damaged,
             "frames": self.frames,
+            "lost_frames": self.lost,
             "seconds": round(self.seconds, 3),
             "input_bytes": _size(self.source),
             "output_bytes": _size(self.target) if self.status != "failed" else None,
@@ -77,11 +89,17 @@ class Folder:
     ext: str | None = None
     """The extension of outputs; None keeps what can be kept."""
     entries: list[Entry] = field(default_factory=list)
+    tell: Callable[[str], None] = lambda message: None
+    """Called with what the user should know."""
     _seen: dict[Path, tuple[int, int]] = field(default_factory=dict)
     """Files that were looked at, with their size and time then."""
+    _others: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    """Those of them that are no films."""
 
     def __post_init__(self) -> None:
         """Raises UsageError for an output folder that cannot be one."""
+        if self.target == STANDARD:
+            raise UsageError("a folder of films becomes a folder, not a pipe; give OUTPUT the name of one")
         inside, outside = self.target.resolve(), self.source.resolve()
         if self.target.exists() and not self.target.is_dir():
             raise UsageError(f"{self.target}: is no folder; a folder of films becomes a folder")
@@ -91,25 +109,30 @@ class Folder:
             raise UsageError(f"no container is called {self.ext!r}; try --ext mp4, or mkv")
 
     def look(self, settle: bool = False) -> list[Entry]:
-        """The films that were not there when it was looked before, in natural order.
+        """The films that earlier calls have not returned yet, or that have changed, in natural order.
 
         With ``settle`` a file counts only when it has not changed since the last look: one that still grows
         is waited for."""
         new = []
-        for path in _files(self.source):
-            status = path.stat()
+        known = {entry.source: entry for entry in self.entries}
+        finished = self._finished()
+        for path in self._files(self.source):
+            try:
+                status = path.stat()
+            except OSError:  # gone meanwhile
+                continue
             state = status.st_size, status.st_mtime_ns
-            if any(entry.source == path for entry in self.entries):
-                continue
             before, self._seen[path] = self._seen.get(path), state
-            if before == state and not settle:
-                continue
-            if settle and before != state:
+            entry = known.get(path)
+            if state in (self._others.get(path), entry and entry.state) or (settle and before != state):
                 continue
             work = _work(path)
             if work is None and path.suffix.lower() not in FILMS:
+                self._others[path] = state
                 continue
-            entry = Entry(path, self._target_of(path), work or 0.0)
+            if entry is not None:
+                self.entries.remove(entry)
+            entry = Entry(path, self._target_of(path, finished), work or 0.0, state=state)
             self.entries.append(entry)
             new.append(entry)
         return new
@@ -119,38 +142,44 @@ class Folder:
         finished = self._finished()
         for entry in entries:
             one = entry.job = replace(job, source=entry.source, target=entry.target)
-            if entry.target.exists() and not job.restart:
-                known = finished.get(self._name(entry))
-                if skip_existing:
+            try:
+                if entry.target.exists() and skip_existing:
                     entry.status, entry.reason = "skipped", "the output exists"
-                    continue
-                if known is not None and known == self._state(entry, one):
+                elif not job.restart and self._is_finished(entry, one, finished):
                     clear_left_behind(entry.target)
                     entry.status, entry.reason = "skipped", "an earlier run has finished it"
-                    continue
-            try:
-                entry.target.parent.mkdir(parents=True, exist_ok=True)
+                else:
+                    entry.target.parent.mkdir(parents=True, exist_ok=True)
+                    yield entry, one
             except OSError as error:
-                entry.status = "failed"
-                entry.reason = f"{entry.target.parent}: cannot be made ({error.strerror})"
-                continue
-            yield entry, one
+                entry.status, entry.reason = "failed", f"{error.filename}: {error.strerror}"
+
+    def begin(self, entry: Entry) -> None:
+        """Work on an entry has begun."""
+        entry.status = "interrupted"  # until it has ended
 
     def note(self, entry: Entry, outcome: Outcome) -> None:
         """Keep what became of an entry."""
+        assert entry.job is not None
         if outcome.summary is None:
             entry.status, entry.reason = "failed", str(outcome.error)
+            with contextlib.suppress(OSError):
+                if self._is_finished(entry, entry.job, self._finished()):
+                    entry.status, entry.reason = "skipped", "another run has finished it"
             return
         summary = outcome.summary
         entry.status, entry.frames, entry.seconds = "done", summary.frames, summary.seconds
-        entry.damaged = summary.damaged
+        entry.damaged, entry.lost = summary.damaged, summary.lost
         entry.reason = "; ".join(summary.warnings) or None
-        assert entry.job is not None
-        line = json.dumps({"output": self._name(entry), **self._state(entry, entry.job)})
-        with (self.target / FINISHED).open("a") as file:
-            file.write(line + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        name = {"output": self._name(entry), "input": str(entry.source.relative_to(self.source))}
+        try:
+            line = json.dumps({**name, **self._state(entry, entry.job, outcome.fingerprint)})
+            with (self.target / FINISHED).open("a") as file:
+                file.write(line + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            self.tell(f"{self.target / FINISHED}: cannot be written ({error.strerror})")
 
     def report(self) -> dict[str, Any]:
         """All entries, and how many ended how."""
@@ -162,16 +191,37 @@ class Folder:
             "films": [entry.as_dict() for entry in self.entries],
         }
 
-    def _target_of(self, path: Path) -> Path:
+    def _target_of(self, path: Path, finished: dict[str, dict[str, Any]]) -> Path:
         inside = path.relative_to(self.source)
         ext = f".{self.ext.lstrip('.')}" if self.ext else path.suffix.lower()
         if self.ext is None and ext not in KEPT_SUFFIXES:
             ext = OTHERWISE
         target = self.target / inside.with_name(f"{path.stem}{self.suffix}{ext}")
+        owner = finished.get(str(target.relative_to(self.target)), {}).get("input", str(inside))
         taken = {entry.target for entry in self.entries}
-        if target in taken:  # tape.avi and tape.mpg
+        if target in taken or owner != str(inside):  # tape.avi and tape.mpg
             target = target.with_name(f"{path.name}{self.suffix}{ext}")
         return target
+
+    def _files(self, folder: Path) -> Iterator[Path]:
+        """All files below a folder in natural order; not the hidden ones, nor what is no file."""
+        try:
+            found = sorted(folder.iterdir(), key=lambda path: natural(path.name))
+        except OSError as error:
+            if folder == self.source:
+                raise UpscaleError(f"{folder}: cannot be read ({error.strerror})") from error
+            if folder not in self._others:
+                self.tell(f"{folder}: cannot be read ({error.strerror}); left out")
+                self._others[folder] = (0, 0)
+            return
+        for path in found:
+            if path.name.startswith("."):
+                continue
+            if path.is_dir():
+                if not path.is_symlink():
+                    yield from self._files(path)
+            elif path.is_file():
+                yield path
 
     def _name(self, entry: Entry) -> str:
         return str(entry.target.relative_to(self.target))
@@ -191,10 +241,18 @@ class Folder:
                 continue  # the power went in the middle of it
         return found
 
-    def _state(self, entry: Entry, job: Job) -> dict[str, Any]:
-        """What shows that an output is still that of this input and these options."""
+    def _is_finished(self, entry: Entry, job: Job, finished: dict[str, dict[str, Any]]) -> bool:
+        """Whether the output stands there as a run has made it, of this input with these options."""
+        known = finished.get(self._name(entry))
+        if known is None or not entry.target.exists():
+            return False
+        state = self._state(entry, job, fingerprint(entry.source))
+        return all(known.get(key) == value for key, value in state.items())
+
+    def _state(self, entry: Entry, job: Job, source: dict[str, Any]) -> dict[str, Any]:
+        """What shows that an output is still that of an input and of options."""
         model = find_model(job.sample.model or FOR_VIDEO)
-        made_of = [__version__, fingerprint(entry.source), options_of(job), weights_digest(model)]
+        made_of = [__version__, source, options_of(job), weights_digest(model)]
         text = json.dumps(made_of, sort_keys=True, default=str)
         status = entry.target.stat()
         return {
@@ -210,22 +268,6 @@ def natural(name: str) -> list[tuple[bool, int, str]]:
     return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """All files below a folder in natural order; not the hidden ones, nor what is no file."""
-    try:
-        found = sorted(folder.iterdir(), key=lambda path: natural(path.name))
-    except OSError as error:
-        raise UpscaleError(f"{folder}: cannot be read ({error.strerror})") from error
-    for path in found:
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            if not path.is_symlink():
-                yield from _files(path)
-        elif path.is_file():
-            yield path
-
-
 def _work(path: Path) -> float | None:
     """Pixels of all frames of a film; None for what is none, or cannot be read."""
     if path.suffix.lower() in PICTURES:
@@ -233,7 +275,7 @@ def _work(path: Path) -> float | None:
     try:
         with Source(path) as source:
             info = source.info
-            if info.is_picture:
+            if info.is_picture or info.container == TEXT:
                 return None
             return float(info.width * info.height * (info.expected_frames or 1))
     except (UpscaleError, OSError):

@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from upscale.jobs.crew import Crew, Hand, Place
-from upscale.jobs.work import Event, Fault, Task, Worker
+from upscale.jobs.work import Event, Fault, Inbox, Task, Worker
+from upscale.sampling.memory import is_out_of_memory
 
 
 @dataclass(slots=True)
@@ -68,16 +69,15 @@ class Processes(Crew):
     def _start(self, number: int) -> _Process:
         ours, theirs = self._context.Pipe()
         # A daemon, as multiprocessing has them, ends with us, but for a SIGKILL: see ``_serve``.
-        process = self._context.Process(
-            target=_serve, args=(theirs, Place(number, self._size)), daemon=True
-        )
+        process = self._context.Process(target=_serve, args=(theirs, number, self._size), daemon=True)
         process.start()
         theirs.close()
         return _Process(number, process=process, pipe=ours)
 
 
-def _serve(pipe: Connection, place: Place) -> None:
-    """The life of a worker process."""
+def _serve(pipe: Connection, number: int, count: int) -> None:
+    """The life of a worker process, one of ``count``."""
+    place = Place(number, count)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that started us
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -87,20 +87,23 @@ def _serve(pipe: Connection, place: Place) -> None:
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-    lock = threading.Lock()
+    lock, inbox = threading.Lock(), Inbox()
 
-    def tasks() -> Iterator[Task]:
-        while True:
-            try:
-                yield place.settled(pipe.recv())
-            except EOFError:
-                return
+    def receive() -> None:
+        """Take tasks off the pipe at once, however busy the worker is: a full pipe would stop both ends."""
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                inbox.put(place.settled(pipe.recv()))
+        inbox.end()
 
     def tell(event: Event) -> None:
         with lock:
             pipe.send(event)
 
+    threading.Thread(target=receive, daemon=True).start()
     try:
-        Worker().work(tasks(), tell)
-    except Exception:  # a fault of ours, which another try would not mend
+        Worker().work(inbox, tell)
+    except Exception as error:
+        if is_out_of_memory(error):  # as if the system had killed us: another try gets less
+            os._exit(1)
         tell(Fault(traceback.format_exc()))

@@ -13,7 +13,7 @@ from typing import Any
 from upscale import __version__
 from upscale.errors import DiskFullError, UpscaleError
 from upscale.jobs.join import check_fit, join
-from upscale.jobs.segments import Segment, cut
+from upscale.jobs.segments import WHOLE, Segment, cut
 from upscale.jobs.work import Event, Fault, FramesDone, SegmentDone, Task
 from upscale.jobs.workspace import Workspace, fingerprint, segment_path
 from upscale.media.pipe import STANDARD
@@ -26,9 +26,13 @@ from upscale.pipeline import Job, Plan, Summary, check_overwriting, prepared, ti
 ATTEMPTS = 3
 """Workers that a task may cost."""
 
-UNSPOKEN = ("source", "target", "overwrite", "strict", "restart")
+NOT_OF_THE_FRAMES = ("source", "target", "overwrite", "strict", "restart")
+"""Options of a job that do not change the frames: they may differ when a run is resumed."""
+
 OF_THE_MACHINE = ("threads", "memory", "batch", "tile")
-"""Options of a job, and of its sampling, that the frames do not depend on."""
+"""Options of the sampling of which the same is true."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(slots=True)
@@ -66,6 +70,8 @@ class Outcome:
     job: Job
     summary: Summary | None = None
     error: UpscaleError | None = None
+    fingerprint: dict[str, Any] = field(default_factory=dict)
+    """Of the source, when it was opened."""
 
 
 @dataclass(slots=True)
@@ -154,10 +160,9 @@ class Queue:
                 self._fail(
                     film,
                     UpscaleError(
-                        f"{film.job.source}: segment {where} of {len(film.segments)} has ended"
-                        f" {attempt} workers; is there too little memory? Try --workers 1"
+                        f"{film.job.source}: segment {where} of {len(film.segments)} crashed its worker"
+                        f" {attempt} times, perhaps for lack of memory; try --workers 1, or --memory 1G"
                     ),
-                    keep=True,
                 )
                 return
             self._tasks.appendleft(replace(task, segments=left, attempt=attempt))
@@ -184,8 +189,8 @@ class Queue:
         with contextlib.ExitStack() as exits:
             try:
                 film = _opened(number, job, exits)
-            except UpscaleError as error:
-                self.hooks.ended(Outcome(number, job, error=error))
+            except (UpscaleError, OSError) as error:
+                self.hooks.ended(Outcome(number, job, error=_told(error, job)))
                 return
             film.exits = exits.pop_all()
         self._films[number] = film
@@ -225,20 +230,16 @@ class Queue:
         summary.warnings += notes
         summary.seconds = time.monotonic() - film.began
         summary.segments, summary.resumed = len(film.segments), film.resumed
-        self._end(film, Outcome(film.number, film.job, summary), clear=True)
+        outcome = Outcome(film.number, film.job, summary, fingerprint=film.fingerprint)
+        self._end(film, outcome, clear=True)
 
-    def _fail(self, film: Film, error: Exception, keep: bool = False) -> None:
-        """End a film. With ``keep`` another run may fare better with what is done; it always may when there
-        is room on the disk again."""
-        if isinstance(error, OSError):
-            if error.errno == errno.ENOSPC:
-                error = DiskFullError(_lacking(film))
-            else:
-                error = UpscaleError(f"{film.job.target}: {error.strerror or error}")
-        if not isinstance(error, UpscaleError):
-            error = UpscaleError(f"{film.job.target}: cannot be written ({error})")
-        clear = not keep and not isinstance(error, DiskFullError)
-        self._end(film, Outcome(film.number, film.job, error=error), clear)
+    def _fail(self, film: Film, error: Exception) -> None:
+        """End a film. Its segments stay: another run, with --strict left out or more memory, may go on with
+        them."""
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            error = DiskFullError(_lacking(film))
+        outcome = Outcome(film.number, film.job, error=_told(error, film.job))
+        self._end(film, outcome, clear=not film.finished)
 
     def _end(self, film: Film, outcome: Outcome, clear: bool) -> None:
         """``clear`` says that nobody will go on from the film's segments."""
@@ -270,7 +271,7 @@ def _opened(number: int, job: Job, exits: contextlib.ExitStack) -> Film:
     frames = max(round(job.segment / (typical * tick)), 1)
     if job.read.detelecine:  # which counts frames from the beginning
         index = replace(index, exact=False)
-    segments = cut(index, first, last, shift, typical, frames, job.deflicker)
+    segments = cut(index, first, last, shift, typical, frames, job.deflicker) if job.segment else [WHOLE]
     crop = str(plan.source.crop) if plan.source.crop is not None else "off"
     job = replace(job, read=replace(job.read, crop=crop))
     plan = replace(plan, job=job)
@@ -281,9 +282,22 @@ def _opened(number: int, job: Job, exits: contextlib.ExitStack) -> Film:
     return Film(number, job, plan, workspace, source, segments, records, began, exits, done, done)
 
 
+def _told(error: Exception, job: Job) -> UpscaleError:
+    """An error as a line for the user."""
+    if isinstance(error, UpscaleError):
+        return error
+    if isinstance(error, OSError):
+        if error.errno in NO_ROOM:
+            return DiskFullError(
+                f"{job.target}: the disk is full; make room, and give the same command again"
+            )
+        return UpscaleError(f"{job.target}: {error.strerror or error}")
+    return UpscaleError(f"{job.target}: cannot be written ({error})")
+
+
 def options_of(job: Job) -> dict[str, Any]:
     """The options that the frames of a job depend on."""
-    options = {key: value for key, value in asdict(job).items() if key not in UNSPOKEN}
+    options = {key: value for key, value in asdict(job).items() if key not in NOT_OF_THE_FRAMES}
     options["sample"] = {k: v for k, v in options["sample"].items() if k not in OF_THE_MACHINE}
     return options
 

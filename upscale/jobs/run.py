@@ -68,6 +68,10 @@ def _run_entries(
     by_target = {one.target: entry for entry, one in wanted}
     with FolderProgress(len(wanted), sum(entry.work for entry, _ in wanted), style) as shown:
 
+        def opened(film: Film) -> None:
+            folder.begin(by_target[film.job.target])
+            progress(film)
+
         def progress(film: Film) -> None:
             entry = by_target[film.job.target]
             expected = film.plan.summary.expected
@@ -81,7 +85,7 @@ def _run_entries(
                 raise outcome.error
 
         jobs = (one for _, one in wanted)
-        _finish(Queue(jobs, Hooks(progress=progress, ended=ended)), workers)
+        _finish(Queue(jobs, Hooks(opened, progress, ended)), workers)
 
 
 def _finish(queue: Queue, workers: Executor) -> None:

@@ -33,6 +33,10 @@ class Segment:
     stretch: Stretch
 
 
+WHOLE = Segment(0, Stretch(BEGINNING, BEGINNING, None, False))
+"""A film in one piece."""
+
+
 def cut(
     index: FilmIndex, first: int, last: int | None, shift: int, typical: int, frames: int, deflicker: bool
 ) -> list[Segment]:
@@ -50,7 +54,7 @@ def cut(
         near = range(place + max(round(frames * (1 - STRAY)), 1), place + round(frames * (1 + STRAY)) + 1)
         best: tuple[int, int, int] | None = None
         for here in near:
-            if here + frames // 2 > len(times):
+            if here >= len(times) or here + frames // 2 > len(times):
                 break
             begin = times[here] // period * period
             if bisect_left(times, begin) <= place:

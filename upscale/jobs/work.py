@@ -8,8 +8,9 @@ one, the model is at the next.
 
 import contextlib
 import functools
+import queue
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -92,6 +93,25 @@ class Fault:
 Event = FramesDone | SegmentDone | TaskDone | Fault
 
 
+class Inbox:
+    """Tasks that come one by one from elsewhere. Iterating waits for the next one, until the end."""
+
+    def __init__(self) -> None:
+        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+
+    def put(self, task: Task) -> None:
+        """One more."""
+        self._tasks.put(task)
+
+    def end(self) -> None:
+        """No more will come; may be called in any thread, as often as one likes."""
+        self._tasks.put(None)
+
+    def __iter__(self) -> Iterator[Task]:
+        while (task := self._tasks.get()) is not None:
+            yield task
+
+
 @dataclass(slots=True)
 class _Run:
     """A task that is being worked on."""
@@ -150,8 +170,16 @@ class Worker:
         self._model: Enlarger | None = None
         self._loading: _Load | None = None
 
-    def work(self, tasks: Iterator[Task], tell: Callable[[Event], None]) -> None:
-        """Do ``tasks`` as they come, to the last. ``tell`` is called in several threads."""
+    def work(self, tasks: Iterable[Task], tell: Callable[[Event], None]) -> None:
+        """Do ``tasks`` as they come, to the last. ``tell`` is called in several threads.
+
+        Ends an ``Inbox`` if anything but a task goes wrong, and raises what it was."""
+
+        def release() -> None:
+            self._stop_loading()
+            if isinstance(tasks, Inbox):
+                tasks.end()
+
         stages = Stages()
         open_writers: set[PieceWriter] = set()
 
@@ -206,8 +234,13 @@ class Worker:
                         at.run.has_failed = True
                         yield _TaskEnd(at.run, error)
                 else:
-                    while begun and at is not None and not at.run.has_failed:
-                        yield next_picture()
+                    try:
+                        while begun and at is not None and not at.run.has_failed:
+                            yield next_picture()
+                    except UpscaleError as error:
+                        assert at is not None
+                        at.run.has_failed = True
+                        yield _TaskEnd(at.run, error)
                     begun.clear()
                     if isinstance(item, _End) and at is not None:
                         now = at.model.reused, at.model.reused_tiles
@@ -242,12 +275,12 @@ class Worker:
                     record = writer.finish(item.facts)
                     open_writers.discard(writer)
                     tell(SegmentDone(run.task.film, item.segment.number, record))
-            except (av.FFmpegError, OSError, ValueError) as error:
+            except (UpscaleError, av.FFmpegError, OSError, ValueError) as error:
                 write(_TaskEnd(run, error))
 
         at: list[_Begin] = [None]  # type: ignore[list-item]
         try:
-            overlap(read, enlarge, write, lambda item: isinstance(item, Frame | VideoFrame), self._stop)
+            overlap(read, enlarge, write, lambda item: isinstance(item, Frame | VideoFrame), release)
         finally:
             for left in open_writers:
                 left.discard()
@@ -321,7 +354,7 @@ class Worker:
         self._key = _key(load.task, load.info)
         load.answer.set_result(self._model)
 
-    def _stop(self) -> None:
+    def _stop_loading(self) -> None:
         """Unblock the thread that reads, if it waits for networks."""
         if self._loading is not None:
             self._loading.answer.cancel()

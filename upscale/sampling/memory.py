@@ -50,6 +50,18 @@ def available() -> int | None:
         return None
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is Python's, PyTorch's or CUDA's way to say that there is no memory left."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
+
+
+def room() -> int | None:
+    """Bytes that we take of what is free now, the program included; None where the system does not tell."""
+    free = available()
+    return None if free is None else PROGRAM + int((free - PROGRAM) * SHARE)
+
+
 def choose_tile(
     size: tuple[int, int],
     scale: int,
@@ -65,8 +77,8 @@ def choose_tile(
     aligned. Of the tiles that fit, those that have the fewest pixels to compute, halos included."""
     height, width = size
     pixels = height * width if largest is None else largest
-    if memory is None and (free := available()) is not None:
-        memory = PROGRAM + int((free - PROGRAM) * SHARE)
+    if memory is None:
+        memory = room()
     if memory is not None:
         left = memory - PROGRAM - height * width * scale**2 * BYTES_PER_OUTPUT_PIXEL
         left -= height * width * window * BYTES_PER_ALIGNED_PIXEL

@@ -23,7 +23,7 @@ from upscale.media.frame import Frame
 from upscale.media.write.encoder import Encoder
 from upscale.media.write.encoding import Encoding
 
-MAGIC = b"upscale segment 1\n"
+MAGIC = b"upscale segment 2\n"
 
 HEAD = struct.Struct("<qqqBI")
 """Of a packet: pts, dts and duration in ticks of the encoder, flags, bytes of data."""
