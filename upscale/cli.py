@@ -79,7 +79,7 @@ def reporting_errors(command: Callable[..., None]) -> Callable[..., None]:
                 _tell_error(f"{name}: ", str(error), error.exit_code, options)
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
-            said = "interrupted; what stood under the final name is as it was"
+            said = "interrupted; an earlier output is unchanged"
             _tell_error(f"{name}: ", said, EXIT_INTERRUPTED, options)
             sys.exit(EXIT_INTERRUPTED)
 

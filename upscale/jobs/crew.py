@@ -19,13 +19,13 @@ STARTS = 3
 
 @dataclass(slots=True)
 class Hand:
-    """One of several workers, from outside."""
+    """What the command knows of one worker: its tasks, and whether it has sent anything yet."""
 
     number: int
     tasks: list[Task] = field(default_factory=list)
     """Those that it has been given and not ended yet, in order."""
     is_proven: bool = False
-    """Whether it has done anything."""
+    """Whether it has sent anything."""
 
 
 class Crew(ABC):

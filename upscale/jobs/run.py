@@ -105,4 +105,4 @@ class StoppedError(UpscaleError):
 
     def __init__(self, kept: list[str]):
         goes_on = f"; {'; '.join(kept)}, and the same command goes on" if kept else ""
-        super().__init__(f"interrupted; what stood under the final name is as it was{goes_on}")
+        super().__init__(f"interrupted; an earlier output is unchanged{goes_on}")

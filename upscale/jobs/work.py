@@ -180,7 +180,7 @@ class Worker:
             if isinstance(tasks, Inbox):
                 tasks.end()
 
-        stages = Stages()
+        stages, told = Stages(), Stages()
         open_writers: set[PieceWriter] = set()
 
         def read(put: Callable[[Item], None]) -> None:
@@ -271,7 +271,9 @@ class Worker:
                     stages.timed("encode", functools.partial(writer.write, item))
                     tell(FramesDone(run.task.film, at[0].segment.number, 1))
                 elif isinstance(item, _End):
-                    item.facts["busy"], stages.busy = stages.busy, Stages().busy
+                    busy = dict(stages.busy)
+                    item.facts["busy"] = {stage: busy[stage] - told.busy[stage] for stage in busy}
+                    told.busy = busy
                     record = writer.finish(item.facts)
                     open_writers.discard(writer)
                     tell(SegmentDone(run.task.film, item.segment.number, record))
