@@ -167,6 +167,7 @@ def test_a_worker_of_another_version_is_refused(
     name = "upscale" if what == "__version__" else "weights"
     assert f"a worker is not used: {os.uname().nodename} has {name} " in result.stderr
     assert "no worker can be used" in result.stderr
+    assert not left_behind()
     assert not list(tmp_path.glob(".*"))
 
 

@@ -54,7 +54,7 @@ FAREWELL = 3.0
 """Seconds that workers have to remove their files at the end."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Remote(Hand):
     """An actor, as it is seen from here."""
 

@@ -17,7 +17,7 @@ STARTS = 3
 """Worker deaths in a row, without a sign of life, after which we give up; times the number of workers."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Hand:
     """What the command knows of one worker: its tasks, and whether it has sent anything yet."""
 

@@ -17,7 +17,7 @@ from upscale.jobs.work import Event, Fault, Inbox, Task, Worker
 from upscale.sampling.memory import is_out_of_memory
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Process(Hand):
     process: Any = None
     pipe: Connection | None = None
