@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import ffmpeg
 import psutil
 import pytest
 from click.testing import Result
@@ -124,13 +125,19 @@ def test_a_client_of_the_cluster(
     assert contents(there) == contents(here)
 
 
+@pytest.fixture
+def longer(tmp_path: Path) -> Path:
+    """Six seconds: something to do for four workers, whatever happens."""
+    return ffmpeg.make(tmp_path / "in.mkv", *ffmpeg.picture(seconds=6), *ffmpeg.X264B, "-g", "20")
+
+
 def test_a_worker_and_a_raylet_die(
-    film: Path, raylets: Any, upscale: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    longer: Path, raylets: Any, upscale: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """First a worker process is killed, then a whole machine with the one that is on it."""
     here, there = tmp_path / "here.mkv", tmp_path / "there.mkv"
-    options = (*LOSSLESS[:-1], "0.3")
-    assert upscale(film, here, *options).exit_code == 0
+    options = (*LOSSLESS[:-1], "0.3", "-m", "clean")
+    assert upscale(longer, here, *options).exit_code == 0
     second = raylets.add_node(num_cpus=1, object_store_memory=100 << 20)
     segments, working, started = tmp_path / ".there.mkv.upscale", [], []
     start = Cluster._start
@@ -148,9 +155,10 @@ def test_a_worker_and_a_raylet_die(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    result = upscale(film, there, *options, "--cluster", raylets.address, "--workers", 4)
+    result = upscale(longer, there, *options, "--cluster", raylets.address, "--workers", 4)
     killer.join()
     assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["frames"]  # and nothing else is there, whatever Ray has to tell
     assert working == [True]
     assert len(started) == 4 + 2
     assert contents(there) == contents(here)
@@ -185,12 +193,12 @@ def test_a_folder_goes_to_the_cluster(
 
 
 def test_ctrl_c_ends_the_workers_and_the_next_run_goes_on(
-    film: Path, raylets: Any, on_cluster: Callable[..., dict[str, Any]], tmp_path: Path
+    longer: Path, raylets: Any, on_cluster: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     target = tmp_path / "out.mkv"
     command = [sys.executable, "-c", "from upscale.cli import main; main(prog_name='upscale')"]
-    options = [str(option) for option in (*LOSSLESS, "--cluster", raylets.address)]
-    process = subprocess.Popen([*command, film, target, *options], stdout=subprocess.PIPE, text=True)
+    options = [str(option) for option in (*LOSSLESS, "-m", "clean", "--cluster", raylets.address)]
+    process = subprocess.Popen([*command, longer, target, *options], stdout=subprocess.PIPE, text=True)
     segments = tmp_path / ".out.mkv.upscale"
     until(lambda: len(list(segments.glob("*.segment"))) >= 2)
     process.send_signal(signal.SIGINT)
@@ -200,8 +208,8 @@ def test_ctrl_c_ends_the_workers_and_the_next_run_goes_on(
     until(lambda: not actors())
     assert not left_behind()
     assert not target.exists()
-    assert on_cluster(film, target, *LOSSLESS)["resumed_frames"] > 0
-    assert len(contents(target)["video"]) == len(contents(film)["video"])
+    assert on_cluster(longer, target, *LOSSLESS, "-m", "clean")["resumed_frames"] > 0
+    assert len(contents(target)["video"]) == len(contents(longer)["video"])
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nonsense"])

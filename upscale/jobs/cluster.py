@@ -19,6 +19,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -87,6 +88,7 @@ class Cluster(Crew):
         self._asked = sample.device, sample.precision
         self._remotes: list[_Remote] = []
         self._number = 0
+        self._exits = contextlib.ExitStack()
         self._has_told = False
         self._expected: dict[str, str] | None = None
         """What every worker has to match: our versions, and the first worker's arithmetic."""
@@ -99,6 +101,19 @@ class Cluster(Crew):
             ) from None
 
     def __enter__(self) -> Self:
+        # Ray prints what it wants to tell, of machines that are gone, say, where our data go.
+        self._exits.enter_context(contextlib.redirect_stdout(sys.stderr))
+        with contextlib.ExitStack() as exits:
+            exits.push(self.__exit__)
+            self._connect()
+            wants = shares([node["Resources"] for node in self._ray.nodes() if node["Alive"]], self._count)
+            self._size = len(wants)
+            for each in wants:
+                self._remotes.append(self._start(each))
+            exits.pop_all()
+        return self
+
+    def _connect(self) -> None:
         at_term = signal.getsignal(signal.SIGTERM)
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if self._address == "local":
@@ -115,10 +130,6 @@ class Cluster(Crew):
             ) from error
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, at_term)  # which Ray has taken
-        wants = shares([node["Resources"] for node in self._ray.nodes() if node["Alive"]], self._count)
-        self._size = len(wants)
-        self._remotes = [self._start(each) for each in wants]
-        return self
 
     def __exit__(self, *_: object) -> None:
         for remote in self._remotes:
@@ -126,6 +137,7 @@ class Cluster(Crew):
         self._dismiss(self._remotes)
         self._remotes = []
         self._ray.shutdown()
+        self._exits.close()
 
     def hands(self) -> list[Hand]:
         return [remote for remote in self._remotes if remote.is_proven]

@@ -57,7 +57,7 @@ def join(plan: Plan, paths: Sequence[Path], records: Sequence[Record]) -> list[s
         if any(record["moved"] for record in records):
             writer.tell_of_moved()
         if job.start is None and job.duration is None:
-            lost = max(lost, source.short_of_promise())
+            lost += source.short_of_promise()
         reasons += [reason for reason in source.losses.reasons if reason not in reasons]
         damage = [f"{job.source} is damaged: {what}" for what in writer.damage]
         if lost or reasons:

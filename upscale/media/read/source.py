@@ -180,7 +180,8 @@ class Source:
             if shown is not None:
                 yield from (replace(shown, pts=place * steps) for place in missing)
             if stretch is None:
-                self.losses.frames = max(self.losses.frames, self.short_of_promise())
+                # What was lost before the last picture, and what should have come after it.
+                self.losses.frames = max(self.losses.frames, lost[0] + self.short_of_promise())
 
     def companions(
         self, start: Fraction | None = None, duration: Fraction | None = None
