@@ -197,12 +197,14 @@ def test_ctrl_c_ends_the_workers_and_the_next_run_goes_on(
 ) -> None:
     target = tmp_path / "out.mkv"
     command = [sys.executable, "-c", "from upscale.cli import main; main(prog_name='upscale')"]
-    options = [str(option) for option in (*LOSSLESS, "-m", "clean", "--cluster", raylets.address)]
+    options = [
+        str(option) for option in (*LOSSLESS, "-m", "clean", "--threads", 1, "--cluster", raylets.address)
+    ]
     process = subprocess.Popen([*command, longer, target, *options], stdout=subprocess.PIPE, text=True)
     segments = tmp_path / ".out.mkv.upscale"
     until(lambda: len(list(segments.glob("*.segment"))) >= 2)
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=150)
     assert process.returncode == 130
     assert "segments of" in json.loads(out)["error"]
     until(lambda: not actors())
@@ -287,7 +289,7 @@ def left_behind() -> list[Path]:
     return list(Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))
 
 
-def until(condition: Callable[[], object], seconds: float = 60) -> None:
+def until(condition: Callable[[], object], seconds: float = 150) -> None:
     """Wait for something that has to happen."""
     end = time.monotonic() + seconds
     while not condition():
