@@ -118,9 +118,11 @@ class Actor:
         share = node.get("GPU", 1) // self._gpus if self._gpus else node.get("CPU", 1) // self._cores
         self._place = Place(0, max(int(share), 1), self._cores)
         _clear_left_behind()
-        self._folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-        self._lock = FileLock(self._folder / LOCK, thread_local=False)
+        new = Path(tempfile.mkdtemp(prefix=f".{PREFIX}"))
+        self._lock = FileLock(new / LOCK, thread_local=False)
         self._lock.acquire()
+        # Only now by the name that other workers, which clear up as they begin, look for.
+        self._folder = new.rename(new.with_name(new.name[1:]))
         threading.Thread(target=self._work, daemon=True).start()
         return socket.gethostname(), who
 

@@ -279,7 +279,19 @@ def _opened(number: int, job: Job, exits: contextlib.ExitStack) -> Film:
     records = workspace.begin(_identity(plan, source, segments), job.restart)
     records = {n: record for n, record in records.items() if n < len(segments)}
     done = sum(record["frames"] for record in records.values())
-    return Film(number, job, plan, workspace, source, segments, records, began, exits, done, done)
+    return Film(
+        number,
+        job,
+        plan,
+        workspace,
+        fingerprint=source,
+        segments=segments,
+        records=records,
+        began=began,
+        exits=exits,
+        resumed=done,
+        finished=done,
+    )
 
 
 def _told(error: Exception, job: Job) -> UpscaleError:
