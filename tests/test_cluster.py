@@ -200,7 +200,12 @@ def test_ctrl_c_ends_the_workers_and_the_next_run_goes_on(
     options = [
         str(option) for option in (*LOSSLESS, "-m", "clean", "--threads", 1, "--cluster", raylets.address)
     ]
-    process = subprocess.Popen([*command, longer, target, *options], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, longer, target, *options],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     segments = tmp_path / ".out.mkv.upscale"
     until(lambda: len(list(segments.glob("*.segment"))) >= 2)
     process.send_signal(signal.SIGINT)

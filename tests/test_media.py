@@ -435,7 +435,9 @@ def test_a_file_cut_short_says_what_is_lost(
             id(frame.planes): frame.planes for frame in film.frames()
         }  # a stand-in shares its planes
         assert 0 < len(pictures) < 100
-        assert film.losses.frames == pytest.approx(100 - len(pictures), abs=2)
+        # Up to three B-frames come after the frame that is shown behind them: cut among them, the film
+        # seems to reach as far as that one, and they are not missed.
+        assert film.losses.frames == pytest.approx(100 - len(pictures), abs=3)
 
 
 def index_first(path: Path) -> Path:
