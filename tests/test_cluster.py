@@ -160,7 +160,7 @@ def test_a_worker_and_a_raylet_die(
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["frames"]  # and nothing else is there, whatever Ray has to tell
     assert working == [True]
-    assert len(started) == 4 + 2
+    assert len(started) >= 4 + 2
     assert contents(there) == contents(here)
 
 

@@ -161,6 +161,16 @@ def test_what_a_kill_at_the_very_end_leaves_is_cleared(film: Path, upscale: Run,
     assert not work_folder(target).exists()
 
 
+@pytest.mark.parametrize(("workers", "told"), [(1, False), (2, True)])
+def test_workers_that_have_nothing_to_share_are_told_of(
+    workers: int, told: bool, film: Path, upscale: Run, tmp_path: Path
+) -> None:
+    options = ("-s", 2, "-m", "nearest", "--segment", 0, "--workers", workers)
+    result = upscale(film, tmp_path / "out.mkv", *options)
+    assert result.exit_code == 0
+    assert ("no segments to share" in result.stderr) == told
+
+
 def test_two_runs_do_not_write_one_output(film: Path, upscale: Run, tmp_path: Path) -> None:
     target = tmp_path / "out.mkv"
     with Workspace(target):

@@ -340,7 +340,7 @@ def main(
     from upscale.progress import tell_json
 
     summary = run_film(job, executor, style)
-    if summary.segments == 0 and (cluster or workers):
+    if summary.segments == 0 and (cluster or (workers or 1) > 1):
         summary.warnings.append(
             "one process made it: pipes, pictures and --segment 0 leave no segments to share"
         )
