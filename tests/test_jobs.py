@@ -250,6 +250,28 @@ def test_a_full_disk_is_told_and_gone_on_from(
     assert len(contents(target)["video"]) == len(contents(film)["video"])
 
 
+def test_a_disk_that_is_too_full_to_join_ends_a_folder(
+    film: Path, upscale: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is room for the segments, and none for the film beside them: nor will there be for the next."""
+    footage = tmp_path / "footage"
+    footage.mkdir()
+    for name in ("1.mkv", "2.mkv", "3.mkv", "4.mkv"):
+        shutil.copy(film, footage / name)
+
+    def no_room(path: Path) -> Any:
+        return type("Usage", (), {"free": 0})
+
+    monkeypatch.setattr(shutil, "disk_usage", no_room)
+    report = tmp_path / "report.json"
+    result = upscale(footage, tmp_path / "out", "-s", 2, "-m", "nearest", "--report", report)
+    assert result.exit_code == 1
+    assert "the disk is full" in result.stderr
+    told = [one["status"] for one in json.loads(report.read_text())["films"]]
+    assert told[0] == "failed"
+    assert told[-1] is None
+
+
 def test_segments_begin_at_their_places_and_read_far_enough_before() -> None:
     times = list(range(0, 1000, 2))  # two ticks a frame
     index = FilmIndex(times, list(range(0, 1000, 60)), True)

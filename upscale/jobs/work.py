@@ -266,19 +266,23 @@ class Worker:
             run = at[0].run
             if run.has_failed or writer is None:
                 return
+            film, segment = run.task.film, at[0].segment.number
+            event: Event
             try:
                 if isinstance(item, VideoFrame):
                     stages.timed("encode", functools.partial(writer.write, item))
-                    tell(FramesDone(run.task.film, at[0].segment.number, 1))
-                elif isinstance(item, _End):
+                    event = FramesDone(film, segment, 1)
+                else:
+                    assert isinstance(item, _End)
                     busy = dict(stages.busy)
                     item.facts["busy"] = {stage: busy[stage] - told.busy[stage] for stage in busy}
                     told.busy = busy
-                    record = writer.finish(item.facts)
+                    event = SegmentDone(film, segment, writer.finish(item.facts))
                     open_writers.discard(writer)
-                    tell(SegmentDone(run.task.film, item.segment.number, record))
             except (UpscaleError, av.FFmpegError, OSError, ValueError) as error:
                 write(_TaskEnd(run, error))
+            else:  # not above: what ``tell`` raises is to end all of it
+                tell(event)
 
         at: list[_Begin] = [None]  # type: ignore[list-item]
         try:
