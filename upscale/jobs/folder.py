@@ -152,7 +152,7 @@ class Folder:
                     entry.target.parent.mkdir(parents=True, exist_ok=True)
                     yield entry, one
             except OSError as error:
-                entry.status, entry.reason = "failed", f"{error.filename}: {error.strerror}"
+                entry.status, entry.reason = "failed", f"{error.filename or entry.source}: {error.strerror}"
 
     def begin(self, entry: Entry) -> None:
         """Work on an entry has begun."""
