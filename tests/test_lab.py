@@ -13,14 +13,15 @@ from conftest import picture
 
 from upscale.errors import UpscaleError, UsageError
 from upscale.lab import bench as benching
+from upscale.lab import courses, whole
 from upscale.lab import train as training
-from upscale.lab import whole
 from upscale.lab.bench import fsrcnn, srvgg
 from upscale.lab.cli import main as lab
 from upscale.lab.compare import Crop
+from upscale.lab.courses import TrainOptions
 from upscale.lab.dataset import Batch, Crops, downsample, load_pictures, sharpness
 from upscale.lab.metrics import psnr, ssim
-from upscale.lab.train import TrainOptions, schedule, train
+from upscale.lab.train import schedule, train
 from upscale.media.picture import lanczos, read_picture, to_rgb, write_picture
 from upscale.models import weights
 from upscale.models.catalog import find_stage
@@ -53,7 +54,7 @@ def state_of(path: Path) -> dict[str, torch.Tensor]:
 
 def run_to_the_end(folder: Path, name: str, chosen: TrainOptions, stop: int | None = None) -> Path:
     output = folder.parent / f"{name}.safetensors"
-    for report in train(chosen, folder, None, output, folder.parent / f"{name}.checkpoint"):
+    for report in train(chosen, [folder], [], output, folder.parent / f"{name}.checkpoint"):
         if report.step == stop:
             break
     return output
@@ -84,7 +85,7 @@ def test_training_makes_the_loss_smaller(kind: str, pictures: Path) -> None:
     chosen = options(kind=kind, steps=60, scale=2)
     losses = [
         report.loss
-        for report in train(chosen, pictures, pictures, pictures.parent / "w", pictures.parent / "c")
+        for report in train(chosen, [pictures], [pictures], pictures.parent / "w", pictures.parent / "c")
     ]
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
 
@@ -103,7 +104,7 @@ def test_training_through_the_command(pictures: Path) -> None:
 def test_a_run_can_refine_the_weights_of_another(pictures: Path) -> None:
     first = run_to_the_end(pictures, "first", options())
     output = pictures.parent / "refined.safetensors"
-    arguments = (pictures, None, output, pictures.parent / "refined.checkpoint")
+    arguments = ([pictures], [], output, pictures.parent / "refined.checkpoint")
     list(train(options(steps=1, learning_rate=1e-9), *arguments, initial=[first]))
     for key, value in state_of(first).items():
         torch.testing.assert_close(state_of(output)[key], value, atol=1e-6, rtol=0)
@@ -141,7 +142,7 @@ def test_the_likelihood_prefers_the_truth(pictures: Path) -> None:
     network = weights.load(find_stage("clean", 2).luma.path)
     high = load_pictures(pictures, slice(0, 1), 64)[0][None, :, :64, :64].float() / 255
     loss, worse = (
-        training.luma_loss(
+        courses.luma_loss(
             network, Batch(downsample(high, 2), x), torch.Generator().manual_seed(0), options()
         )
         for x in (high, (high + 0.3 * torch.randn_like(high)).clamp(0, 1))
@@ -155,10 +156,10 @@ def test_errors_can_be_averaged_as_decibels_are() -> None:
     low, random = torch.full((2, 1, 16, 16), 0.5), torch.Generator()
     near, far = (torch.full((1, 1, 32, 32), 0.5 + error) for error in (0.02, 0.2))
     chosen = options(likelihood=0.0, geometric=True)
-    both = training.luma_loss(network, Batch(low, torch.cat([near, far])), random, chosen)
-    each = [training.luma_loss(network, Batch(low[:1], high), random, chosen) for high in (near, far)]
+    both = courses.luma_loss(network, Batch(low, torch.cat([near, far])), random, chosen)
+    each = [courses.luma_loss(network, Batch(low[:1], high), random, chosen) for high in (near, far)]
     assert float(both**2) == pytest.approx(float(each[0] * each[1]), rel=1e-4)
-    plain = training.luma_loss(network, Batch(low, torch.cat([near, far])), random, options(likelihood=0.0))
+    plain = courses.luma_loss(network, Batch(low, torch.cat([near, far])), random, options(likelihood=0.0))
     assert plain > 1.5 * both
 
 

@@ -28,7 +28,9 @@ def main() -> None:
 @click.argument("lessons", type=FOLDER)
 @click.argument("output", type=FILE)
 @click.option("--scale", type=click.Choice(["2", "4"]), default="4", show_default=True)
-@click.option("--validation", type=FOLDER, help="A folder like LESSONS that is measured, never trained on.")
+@click.option(
+    "--validation", type=FOLDER, multiple=True, help="Like LESSONS, measured and never trained on."
+)
 @click.option("--steps", type=click.IntRange(1), default=20_000, show_default=True)
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True)
 @click.option("--crop", type=click.IntRange(16), default=128, show_default=True, help="Pixels a side.")
@@ -70,7 +72,7 @@ def train(
     lessons: Path,
     output: Path,
     scale: str,
-    validation: Path | None,
+    validation: tuple[Path, ...],
     threads: int,
     checkpoint: Path | None,
     initial: tuple[Path, ...],
@@ -94,7 +96,7 @@ def train(
     chosen = training.TrainOptions(kind=kind, scale=int(scale), **options)  # type: ignore[arg-type]
     checkpoint = checkpoint or output.with_suffix(".checkpoint")
     with TrainingProgress(chosen.steps) as progress:
-        for report in training.train(chosen, lessons, validation, output, checkpoint, initial):
+        for report in training.train(chosen, (lessons,), validation, output, checkpoint, initial):
             progress.update(report.step, report.loss, report.seconds, report.validation)
 
 

@@ -1,9 +1,9 @@
 """Training pictures in memory, and batches of crops cut from them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -30,17 +30,21 @@ class Batch:
     high: Tensor
     """[N, C, scale*h, scale*w] float32: luma; for chroma networks luma, the guide, then Cb and Cr."""
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        """With every tensor changed."""
+        return Batch(change(self.low), change(self.high))
+
 
 class Lessons(Protocol):
-    """Endless batches of crops; the same for the same seed."""
+    """Endless batches, of tensors that ``map`` changes all together; the same for the same seed."""
 
     def __len__(self) -> int:
         """Of how many pictures or samples."""
 
-    def batches(self, first: int = 0) -> Iterator[Batch]:
+    def batches(self, first: int = 0) -> Iterator[Any]:
         """From number ``first`` on; batch i depends on i only, so that a resumed run sees the same."""
 
-    def held_out(self) -> Iterator[Batch]:
+    def held_out(self) -> Iterator[Any]:
         """Each picture or sample once, for validation."""
 
 

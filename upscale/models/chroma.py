@@ -5,6 +5,7 @@ sampled: it takes the mean, guided by the high-resolution luma that was.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +37,7 @@ class ChromaNet(nn.Module):
     """
 
     kind = "chroma"
+    reduced: ClassVar[dict[str, int]] = {}
     planes = 2
     grid = 1
     base: Tensor

@@ -9,6 +9,7 @@ of a cell are channels, so a frame costs a few dozen small convolutions.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -87,6 +88,8 @@ class LumaPixelCNN(nn.Module):
     the steps."""
 
     kind = "luma"
+    reduced: ClassVar = {"context": 4, "judge.body.0": 4, "judge.body.1": 16, "judge": 64}
+    """Part of a layer's name -> input pixels for each place that it works at; the first that fits."""
     offset: Tensor
     gain: Tensor
     base: Tensor

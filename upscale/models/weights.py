@@ -26,8 +26,11 @@ KERNEL = 4
 DATA = ("pictures", "scenes")
 """What a training record may count."""
 
-REDUCED = {"context": 4, "judge.body.0": 4, "judge.body.1": 16, "judge": 64}
-"""Part of a layer's name -> input pixels for each place that it works at; the first that fits."""
+NETWORKS: dict[str, tuple[Any, Any]] = {
+    LumaPixelCNN.kind: (LumaPixelCNN, LumaConfig),
+    ChromaNet.kind: (ChromaNet, ChromaConfig),
+}
+"""Kind -> the network, and its configuration. To add a kind is to add an entry."""
 
 Network = LumaPixelCNN | ChromaNet
 
@@ -41,8 +44,8 @@ class WeightsFile:
     config: dict[str, Any]
     training: dict[str, Any]
     multiplications: int
-    """Multiply-accumulates per sample of the input plane: every layer works at its resolution, those of the
-    context at half of it, the judge's at less and less."""
+    """Multiply-accumulates per sample of the input plane: every layer works at its resolution, or at the
+    part of it that the network's ``reduced`` says."""
 
     @property
     def name(self) -> str:
@@ -87,7 +90,7 @@ def describe(path: Path) -> WeightsFile:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             keys = [key for key in file.keys() if key.endswith(".weight")]  # noqa: SIM118
-            costs = [math.prod(file.get_slice(key).get_shape()) // _reduction(key) for key in keys]
+            sizes = {key: math.prod(file.get_slice(key).get_shape()) for key in keys}
         if metadata.get("format") != FORMAT:
             raise UpscaleError(f"{path}: not weights of this program (format {metadata.get('format')!r})")
         return WeightsFile(
@@ -95,7 +98,7 @@ def describe(path: Path) -> WeightsFile:
             metadata["kind"],
             json.loads(metadata["config"]),
             json.loads(metadata.get("training", "{}")),
-            sum(costs),
+            sum(size // _reduction(metadata["kind"], key) for key, size in sizes.items()),
         )
     except FileNotFoundError:
         raise UpscaleError(f"{path}: no such file of weights") from None
@@ -103,9 +106,10 @@ def describe(path: Path) -> WeightsFile:
         raise UpscaleError(f"{path}: damaged weights ({error}); install the package again") from error
 
 
-def _reduction(key: str) -> int:
+def _reduction(kind: str, key: str) -> int:
     """Input pixels for each place that a layer works at."""
-    return next((pixels for part, pixels in REDUCED.items() if part in key), 1)
+    network, _ = NETWORKS[kind]
+    return next((pixels for part, pixels in network.reduced.items() if part in key), 1)
 
 
 def load(path: Path) -> Network:
@@ -130,11 +134,13 @@ def load(path: Path) -> Network:
 
 def build(kind: str, config: dict[str, Any]) -> Network:
     """A new network of that kind. Raises ValueError or TypeError for one that is not known."""
-    if kind == LumaPixelCNN.kind:
-        return LumaPixelCNN(LumaConfig(**config | {"planes": tuple(config.get("planes", ("centre",)))}))
-    if kind == ChromaNet.kind:
-        return ChromaNet(ChromaConfig(**config))
-    raise ValueError(f"unknown kind of network {kind!r}")
+    if kind not in NETWORKS:
+        raise ValueError(f"unknown kind of network {kind!r}")
+    network, settings = NETWORKS[kind]
+    # JSON knows no tuples.
+    told = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
+    built: Network = network(settings(**told))
+    return built
 
 
 def shipped() -> list[Path]:

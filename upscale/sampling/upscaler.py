@@ -15,7 +15,6 @@ from upscale.models.chroma import ChromaNet
 from upscale.models.int8 import calibrated, has_int8, quantise
 from upscale.models.luma import LumaPixelCNN
 from upscale.models.mixture import log_odds
-from upscale.models.weights import Network
 from upscale.planes import Planes
 from upscale.sampling.chroma import luma_at_chroma, resite, siting_shift
 from upscale.sampling.memory import LARGEST_WINDOW, PROGRAM, choose_tile
@@ -177,7 +176,7 @@ class Upscaler:
         place: tuple[str, int],
         run: Callable[..., Tensor],
         inputs: list[tuple[Tensor, int]],
-        network: Network,
+        network: LumaPixelCNN | ChromaNet,
     ) -> Tensor:
         if place not in self._tiled:
             halo = network.receptive_field

@@ -1,0 +1,181 @@
+"""What there is to be trained: for each kind of network its lessons, its loss and its examination."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from upscale.errors import UpscaleError
+from upscale.lab.dataset import Batch, Crops, Lessons, downsample, load_pictures
+from upscale.lab.shards import Shards
+from upscale.models.chroma import ChromaConfig, ChromaNet
+from upscale.models.luma import LumaConfig, LumaPixelCNN
+from upscale.models.mixture import LOG_SCALE_START, Mixture
+from upscale.models.weights import Network
+from upscale.motion.window import RADIUS
+from upscale.planes import WINDOW
+from upscale.sampling.multiscale import mean_luma, sample_luma
+
+MEAN_WEIGHT = 10.0
+"""Weight of the mean head's error beside the likelihood in nats per pixel."""
+
+EASY = 1 / 255
+"""Added to the errors of samples before their geometric mean: flat ones would count for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """One training run; ``crop`` is in pixels of the high-resolution picture."""
+
+    kind: str = "luma"
+    scale: int = 4
+    steps: int = 20_000
+    batch: int = 16
+    crop: int = 128
+    learning_rate: float = 3e-3
+    average: float = 0.999
+    """Decay of the exponential average of the weights, per step; the average is what ships."""
+    seed: int = 0
+    device: str = "cpu"
+    precision: str = "bfloat16"
+    """Of the convolutions; weights, mean and likelihood stay float32."""
+    channels: int = 32
+    blocks: int = 6
+    likelihood: float = 1.0
+    """Weight of the likelihood in the loss, beside MEAN_WEIGHT for the mean head's error."""
+    balance: float = 0.0
+    """From 0 to 1, how far every pixel's likelihood is weighed by the scale that the network gives it: 0
+    lets the surest pixels have the most to say, 1 makes all errors count alike. The beta-NLL of Seitzer et
+    al. 2022, https://arxiv.org/abs/2203.09168, whose beta is half of it."""
+    lead: float = 1.0
+    """How much of the likelihood's gradient reaches the trunk; the mean head's error teaches it as well."""
+    geometric: bool = False
+    """Take the geometric mean of a batch's errors, as PSNR in dB does when it is averaged: samples that can
+    be restored well count as much as those that cannot."""
+    context: int = 0
+    context_channels: int = 64
+    checkpoint_every: int = 500
+    validate_every: int = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How one kind of network is trained. To add a kind is to add an entry to COURSES."""
+
+    lessons: Callable[[Sequence[Path], TrainOptions], Lessons]
+    """From folders, and films, of what there is to learn. Raises UpscaleError."""
+    network: Callable[[TrainOptions, Lessons], Network]
+    """A new one."""
+    loss: Callable[[Any, Any, torch.Generator, TrainOptions], Tensor]
+    """What training makes small: of the network and a batch."""
+    answers: Callable[[Any, Any], dict[str, tuple[Tensor, Tensor]]]
+    """What is compared at an examination: name -> answer and truth."""
+
+
+def crops_or_shards(folders: Sequence[Path], options: TrainOptions) -> Lessons:
+    """What a folder has to teach: its shards if there are any, else its pictures. Raises UpscaleError."""
+    (folder,) = folders
+    if options.crop % options.scale:
+        raise UpscaleError(f"a crop of {options.crop} is not a multiple of the scale, {options.scale}")
+    if any(folder.glob("*.safetensors")):
+        return Shards(folder, options.kind, options.scale, options.crop, options.batch, options.seed)
+    planes = slice(0, 1) if options.kind == LumaPixelCNN.kind else slice(0, 3)
+    pictures = load_pictures(folder, planes, options.crop)
+    return Crops(pictures, options.scale, options.crop, options.batch, options.seed)
+
+
+def _luma_network(options: TrainOptions, lessons: Lessons) -> Network:
+    seen = {"frames": 2 * RADIUS + 1, "planes": WINDOW} if isinstance(lessons, Shards) else {}
+    return LumaPixelCNN(
+        LumaConfig(
+            options.scale,
+            options.channels,
+            options.blocks,
+            context=options.context,
+            context_channels=options.context_channels,
+            **seen,  # type: ignore[arg-type]
+        )
+    )
+
+
+def _chroma_network(options: TrainOptions, lessons: Lessons) -> Network:
+    return ChromaNet(ChromaConfig(options.scale, options.channels))
+
+
+def luma_loss(
+    network: LumaPixelCNN, batch: Batch, random: torch.Generator, options: TrainOptions
+) -> Tensor:
+    """Nats per pixel of the PixelCNN, plus the mean head's Charbonnier error."""
+    cells = network.to_cells(batch.high)
+    mean, features = network.condition(batch.low.contiguous(memory_format=torch.channels_last))
+    errors = torch.sqrt((cells - mean) ** 2 + 1e-6).mean((1, 2, 3))
+    error, weight = errors.mean(), torch.ones_like(errors)
+    if options.geometric:
+        error = (errors + EASY).log().mean().exp()
+        weight = error.detach() / (errors.detach() + EASY)
+    # An 8-bit level stands for an interval; noise over it keeps a continuous density finite.
+    noise = (torch.rand(cells.shape, generator=random, device=cells.device) - 0.5) / 255
+    residuals = cells - mean.detach() + noise
+    if options.lead < 1:
+        features = torch.lerp(features.detach(), features, options.lead)
+    log_density = sum(
+        (_balanced(mixture, residuals[:, part], options.balance) * weight.view(-1, 1, 1, 1)).sum()
+        for part, mixture in network.mixtures(features, residuals)
+    )
+    return MEAN_WEIGHT * error - options.likelihood * log_density / cells.numel()
+
+
+def _balanced(mixture: Mixture, residuals: Tensor, balance: float) -> Tensor:
+    """The log density of each pixel, weighed by its scale: see ``TrainOptions.balance``."""
+    log_density = mixture.log_density(residuals)
+    if not balance:
+        return log_density
+    return log_density * (balance * (mixture.log_scale.detach() - LOG_SCALE_START)).exp()
+
+
+def chroma_loss(network: ChromaNet, batch: Batch, random: torch.Generator, options: TrainOptions) -> Tensor:
+    """Charbonnier error of chroma.
+
+    The guide is true luma mixed with upsampled luma in random parts, as a sampled frame's is neither.
+    """
+    true = batch.high[:, :1]
+    small = downsample(true, network.scale)
+    blurred = F.interpolate(small, scale_factor=network.scale, mode="bicubic", align_corners=False)
+    part = torch.rand((len(true), 1, 1, 1), generator=random, device=true.device)
+    guide = torch.lerp(blurred, true, part.sqrt())
+    error = network(batch.low, guide) - batch.high[:, 1:]
+    return torch.sqrt(error**2 + 1e-6).mean()
+
+
+def _bicubic(planes: Tensor, scale: int) -> Tensor:
+    return F.interpolate(planes, scale_factor=scale, mode="bicubic", align_corners=False)
+
+
+def _luma_answers(network: LumaPixelCNN, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
+    low, high = batch.low, batch.high
+    seen = {"bicubic": (_bicubic(low[:, :1], network.scale), high)}
+    if low.shape[1] > 1:
+        seen["bicubic of the merge"] = (_bicubic(low[:, 1:2], network.scale), high)
+    return seen | {
+        "mean": (mean_luma(network, low), high),
+        "temperature 0": (sample_luma(network, low, None, 0.0), high),
+    }
+
+
+def _chroma_answers(network: ChromaNet, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
+    low, truth = batch.low, batch.high[:, 1:]
+    return {
+        "bicubic": (_bicubic(low, network.scale), truth),
+        "chroma": (network(low, batch.high[:, :1]), truth),
+    }
+
+
+COURSES = {
+    LumaPixelCNN.kind: Course(crops_or_shards, _luma_network, luma_loss, _luma_answers),
+    ChromaNet.kind: Course(crops_or_shards, _chroma_network, chroma_loss, _chroma_answers),
+}
+"""Kind of network -> its course."""
