@@ -7,7 +7,7 @@ PHOTOS ?= photos
 CLIPS ?= clips
 FONTS ?= /usr/share/fonts
 
-.PHONY: demo test lint man weights clean-weights film-weights evaluate evaluate-film clean
+.PHONY: demo test lint man weights clean-weights film-weights color-weights evaluate evaluate-film evaluate-color clean
 
 demo: $(VENV)/installed  ## upscale the example, and put before and after side by side
 	mkdir -p demo
@@ -24,7 +24,7 @@ lint: $(VENV)/tools
 	$(BIN)/mypy
 
 # Retrains what ships, from PHOTOS and CLIPS, into weights/; each run goes on where an earlier one stopped.
-weights: clean-weights film-weights
+weights: clean-weights film-weights color-weights
 
 TRAIN = $(BIN)/upscale-lab train --validation $(PHOTOS)/validation
 LUMA_X4 = --scale 4 --blocks 6 --crop 128
@@ -72,6 +72,20 @@ film-weights: $(VENV)/train
 			--checkpoint training/film-x$$scale-chroma.checkpoint; \
 	done
 
+COLOR = $(BIN)/upscale-lab train color $(PHOTOS)/train --validation $(PHOTOS)/validation --also $(PHOTOS)/faces-train \
+	$(addprefix --also $(CLIPS)/,gesture-sister.mkv vtest.avi tree.avi)
+color-weights: $(VENV)/color
+	mkdir -p training
+	$(COLOR) training/color.safetensors --steps 4500 --learning-rate 1e-3
+	$(COLOR) weights/color.safetensors --steps 2400 --learning-rate 5e-4 --seed 1 \
+		--initial training/color.safetensors --checkpoint training/refined-color.checkpoint
+
+COLOR_CLIPS = $(addprefix $(CLIPS)/,city.mpg goldengate.mp4 gesture-walk.mkv cars.mp4)
+evaluate-color: $(VENV)/color
+	$(BIN)/upscale-lab evaluate --color $(COLOR_CLIPS) $(CLIPS)/chaplin.mp4 --frames 101
+	$(BIN)/upscale-lab evaluate --color $(PHOTOS)/validation $(PHOTOS)/faces-validation
+	$(BIN)/upscale-lab evaluate --color $(PHOTOS)/validation $(PHOTOS)/faces-validation --sheet examples/colors.jpg
+
 FILM_CLIPS = $(addprefix $(CLIPS)/,goldengate.mp4 ocean.mp4 city.mpg vtest.avi gesture-sister.mkv cars.mp4)
 IN_MOTION = $(addprefix $(PHOTOS)/,validation/tabler-ui__jakob-owens-224352-1500.jpg \
 	validation/palapeli-data__castle-maintenon.jpg faces-validation/portrait-female-03.jpg)
@@ -102,6 +116,10 @@ $(VENV)/perceptual: $(VENV)/installed
 
 $(VENV)/train: $(VENV)/installed
 	$(PIP) --editable '.[train]'
+	touch $@
+
+$(VENV)/color: $(VENV)/installed
+	$(PIP) --editable '.[color]'
 	touch $@
 
 man: $(VENV)/tools  ## the page that `man upscale` shows, from the command's own options

@@ -116,7 +116,7 @@ def test_a_frame_is_begun_before_the_one_before_is_waited_for(
     make_clip: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = Ahead()
-    monkeypatch.setattr(pipeline, "open_enlarger", lambda *arguments: model)
+    monkeypatch.setattr(pipeline, "open_networks", lambda *arguments: pipeline.Networks(model))
     job = pipeline.Job(make_clip(frames=5, sound="aac"), tmp_path / "out.mkv", scale=2)
     with pipeline.prepared(job) as plan:
         assert pipeline.run(plan).frames == 5

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from upscale.color.options import COLORS, DEFAULT_TEMPERATURE, ColorOptions, Reference
 from upscale.errors import ConsumerGoneError, UpscaleError, UsageError
 from upscale.media.pipe import STANDARD
 from upscale.models.catalog import FOR_PICTURES, FOR_VIDEO, MODELS, find_model
 from upscale.sampling.options import GRAIN, PRECISIONS, SampleOptions
+from upscale.times import parse_time
 
 if TYPE_CHECKING:
     from upscale.jobs.executors import Executor
@@ -36,14 +38,9 @@ class Time(click.ParamType):
         if isinstance(value, Fraction):
             return value
         try:
-            seconds = Fraction(0)
-            for part in str(value).split(":"):
-                seconds = seconds * 60 + Fraction(part.replace("-", "minus"))
-        except (ValueError, ZeroDivisionError):
-            seconds = Fraction(-1)
-        if seconds < 0 or str(value).count(":") > 2:
+            return parse_time(str(value))
+        except ValueError:
             self.fail(f"{value!r} is not a time; write seconds, or hours:minutes:seconds", param, ctx)
-        return seconds
 
 
 class Share(click.ParamType):
@@ -148,7 +145,7 @@ def _model_names(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     short_help="restores old footage with a PixelCNN",
 )
 @click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
-@click.argument("target", metavar="OUTPUT", type=click.Path(path_type=Path))
+@click.argument("target", metavar="[OUTPUT]", required=False, type=click.Path(path_type=Path))
 @click.option(
     "-s", "--scale", type=float, default=4.0, show_default=True, help="How many times as large, up to 8."
 )
@@ -178,6 +175,54 @@ def _model_names(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 )
 @click.option(
     "--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, help="Which sample."
+)
+@click.option(
+    "--color",
+    type=click.Choice(COLORS),
+    help="Colour for black and white: auto samples it, reference follows pictures; off by default.",
+)
+@click.option(
+    "--reference",
+    "references",
+    multiple=True,
+    metavar="[TIME=]IMAGE",
+    help="A coloured picture to follow, of the film at TIME, or of what it shows; as often as you like.",
+)
+@click.option(
+    "--color-seed",
+    type=click.IntRange(0, 2**64 - 1),
+    default=0,
+    show_default=True,
+    help="Which sample of the colours.",
+)
+@click.option(
+    "--color-temperature",
+    type=click.FloatRange(0, 1),
+    default=DEFAULT_TEMPERATURE,
+    show_default=True,
+    help="0 is the safest guess of the colours, 1 a full sample.",
+)
+@click.option(
+    "--color-strength",
+    type=click.FloatRange(0, 1),
+    help="Of film in colour: how much of its colours is new, 0 to 1.",
+)
+@click.option(
+    "--saturation",
+    type=click.FloatRange(0, 4),
+    default=1.0,
+    show_default=True,
+    help="Factor of the new colours.",
+)
+@click.option(
+    "--preview",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="No film, but a sheet of its shots with several samples of the colours (PNG).",
+)
+@click.option(
+    "--export-keys",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="No film, but the coloured first frame of each shot, to paint in and give as --reference.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option(
@@ -284,7 +329,9 @@ def _model_names(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 @reporting_errors
 def main(
     source: Path,
-    target: Path,
+    target: Path | None,
+    preview: Path | None,
+    export_keys: Path | None,
     overwrite: bool,
     skip_existing: bool,
     progress: str,
@@ -310,6 +357,14 @@ def main(
     """
     if overwrite and skip_existing:
         raise click.UsageError("-y and -n contradict each other; choose one")
+    if preview or export_keys:
+        if dry_run:
+            raise click.UsageError("--preview and --export-keys write what they show; leave --dry-run out")
+        job = _job(source, target or source, overwrite, **options)
+        _look(job, preview, export_keys, quiet or progress == "json")
+        return
+    if target is None:
+        raise click.UsageError("Missing argument 'OUTPUT'.")
     _check_pipes(source, target, as_json)
     job = _job(source, target, overwrite, **options)
     style = "none" if quiet else progress
@@ -353,6 +408,27 @@ def main(
         sys.exit(UpscaleError.exit_code)
 
 
+def _check_color(job: "Job") -> None:
+    """Once for all films of a folder."""
+    from upscale.color.film import check_installed
+
+    job.color.check()
+    if job.color.wanted:
+        check_installed()
+
+
+def _look(job: "Job", preview: Path | None, folder: Path | None, quiet: bool) -> None:
+    from upscale.look.keys import look_at_keys
+
+    def tell(line: str) -> None:
+        click.echo(f"upscale: {line}", err=True)
+
+    shots = look_at_keys(job, preview, folder, (lambda line: None) if quiet else tell)
+    if not quiet:
+        for target in filter(None, (preview, folder)):
+            click.echo(f"{target}: {shots} shot{'s' * (shots != 1)}", err=True)
+
+
 def _run_folder(
     job: "Job",
     executor: "Callable[[], Executor]",
@@ -371,6 +447,7 @@ def _run_folder(
     from upscale.progress import print_table, tell_json
 
     find_model(job.sample.model)
+    _check_color(job)
     folder = Folder(job.source, job.target, suffix, ext, tell=functools.partial(_warn, style))
     if report is not None and not report.parent.is_dir() and report.parent != job.target:
         raise UsageError(f"{report.parent}: no such folder; make it first")
@@ -430,10 +507,16 @@ def _job(source: Path, target: Path, overwrite: bool, **options: Any) -> "Job":
 
     options["memory"] = parse_size(options["memory"]) if options["memory"] else None
     options["codec_options"] = parse_codec_options(options["codec_options"])
+    found = [known.read() for text in options["references"] for known in Reference.parse(text)]
+    options["references"] = tuple(found)
+    options["color"] = options["color"] or ("reference" if found else "off")
+    color = ColorOptions(**chosen(ColorOptions))
+    del options["color"]
     return Job(
         source,
         target,
         overwrite=overwrite,
+        color=color,
         read=ReadOptions(**chosen(ReadOptions)),
         sample=SampleOptions(**chosen(SampleOptions)),
         encode=EncodeOptions(**chosen(EncodeOptions)),

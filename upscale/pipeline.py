@@ -1,7 +1,7 @@
 """One film from end to end: read, align, sample, write, a frame at a time.
 
-    Source.frames -> deflickered -> windowed -> Upscaler -> larger planes -> picture (same pts) -> Writer
-    '------------- a thread ---------------'   '--------- the main thread ---------'    '-- a thread --'
+    Source.frames -> deflickered -> windowed -> Colorist -> Upscaler -> larger planes -> picture -> Writer
+    '-------------- a thread --------------'    '-------------- the main thread --------------'   a thread
 
 Memory does not grow with the length of the film: the window holds a few frames, and no more than two wait
 between the stages.
@@ -12,22 +12,27 @@ import functools
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
 from upscale.belt import overlap
+from upscale.color.film import check_grey, check_installed, settled, with_colors
+from upscale.color.keys import Keys, Read, find_shot
+from upscale.color.options import ColorOptions
 from upscale.errors import UpscaleError, UsageError
-from upscale.media.frame import Frame
+from upscale.media.frame import Frame, Key
 from upscale.media.info import VideoInfo
+from upscale.media.part import BEGINNING, Stretch
 from upscale.media.picture import is_sequence
 from upscale.media.pipe import STANDARD
-from upscale.media.read.source import ReadOptions, Source
+from upscale.media.read.index import index_film
+from upscale.media.read.source import ReadOptions, Source, samples
 from upscale.media.write.destination import Destination, destination, existing
 from upscale.media.write.encoder import EncodeOptions, Encoder, check_encoder, default_codec, settle
 from upscale.media.write.writer import Writer
@@ -38,11 +43,17 @@ from upscale.planes import Planes
 from upscale.sampling.options import SampleOptions
 from upscale.sampling.process import leave_cores_to_encoders
 
+if TYPE_CHECKING:
+    from upscale.color.colorist import Colorist
+
 LARGEST_SCALE = 8
 
-STAGES = ("load", "decode", "align", "model", "pack", "encode")
-"""What time goes into: loading the networks; then, beside each other, decoding with aligning, the model
-with the packing of its floats into pixels, and encoding."""
+CONTEXT_OF_KEYS = 40
+"""Frames that are read before a key frame: the runs of equal frames, and the radius of the deflickering."""
+
+STAGES = ("load", "decode", "align", "color", "model", "pack", "encode")
+"""What time goes into: loading the networks; then, beside each other, decoding with aligning, colouring and
+the model with the packing of its floats into pixels, and encoding."""
 
 Result = TypeVar("Result")
 
@@ -71,8 +82,13 @@ class Job:
     strict: bool = False
     """Whether to stop rather than leave out, convert or lose anything."""
     read: ReadOptions = field(default_factory=ReadOptions)
+    color: ColorOptions = field(default_factory=ColorOptions)
     sample: SampleOptions = field(default_factory=SampleOptions)
     encode: EncodeOptions = field(default_factory=EncodeOptions)
+
+    def picture(self, info: VideoInfo) -> VideoInfo:
+        """The source as the networks are to enlarge it."""
+        return with_colors(info) if self.color.wanted else info
 
 
 class Enlarger(Protocol):
@@ -136,6 +152,33 @@ class Stages:
 
 
 @dataclass(slots=True)
+class Networks:
+    """All networks of a job, opened for frames of one size."""
+
+    enlarger: Enlarger
+    colorist: "Colorist | None" = None
+
+    @property
+    def arithmetic(self) -> str:
+        """How they compute, as far as their answers depend on that."""
+        colours = f", colours in {self.colorist.arithmetic}" if self.colorist is not None else ""
+        return self.enlarger.arithmetic + colours
+
+    def take_unlike(self) -> list[int]:
+        """The pts of the key frames that no reference served, since the last time that this was asked."""
+        if self.colorist is None:
+            return []
+        unlike, self.colorist.unlike = sorted(self.colorist.unlike), set()
+        return unlike
+
+    def begin(self, frame: Frame, stages: Stages) -> Callable[[], Planes]:
+        """Set to work on a frame; a call of the answer waits for the larger one."""
+        if self.colorist is not None:
+            frame = stages.timed("color", functools.partial(self.colorist, frame))
+        return stages.timed("model", functools.partial(self.enlarger.begin, frame.planes, frame.pts))
+
+
+@dataclass(slots=True)
 class Summary:
     """What was done with one film."""
 
@@ -173,6 +216,7 @@ class Summary:
             "output": str(self.job.target),
             "input_size": [self.info.width, self.info.height],
             "output_size": list(self.size),
+            "color": self.job.color.color,
             "model": self.job.sample.model,
             "temperature": self.job.sample.temperature,
             "seed": self.job.sample.seed,
@@ -213,6 +257,9 @@ def prepared(job: Job) -> Iterator[Plan]:
     Raises UpscaleError or UsageError.
     """
     find_model(job.sample.model)
+    job.color.check()
+    if job.color.wanted:
+        check_installed()
     try:
         if job.source != STANDARD and not job.source.exists() and not is_sequence(job.source):
             raise UpscaleError(f"{job.source}: no such file")
@@ -224,14 +271,18 @@ def prepared(job: Job) -> Iterator[Plan]:
     check_encoder(job.encode, codec)
     with Source(job.source, job.read) as source:
         info = source.info
-        job = replace(job, sample=_settled(job.sample, info.is_picture))
+        job = replace(job, sample=settled_sample(job.sample, info.is_picture))
+        info = job.picture(info)
+        notes: list[str] = []
+        if job.color.wanted:
+            job, notes = settled_color(job, source)
         encoder = settle(info, job.encode, codec, target.container)
         size = output_size(info, job, encoder.step)
         encoder.check(size)
         stages_for(max(size[0] / info.width, size[1] / info.height))
-        notes = list(encoder.notes)
-        if job.strict and notes:
-            raise UpscaleError(f"{job.target}: {notes[0]}, which --strict forbids")
+        if job.strict and encoder.notes:
+            raise UpscaleError(f"{job.target}: {encoder.notes[0]}, which --strict forbids")
+        notes += encoder.notes
         if source.crop is not None and job.read.crop == "auto":
             notes.append(f"black borders were cut off: --crop {source.crop}")
         yield Plan(
@@ -304,13 +355,17 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
         forbid(writer.notes, job)
         # After the writer: an encoder or a container that refuses says so before a model loads.
         stages = summary.stages
-        model = stages.timed("load", lambda: open_enlarger(job, info, size))
+        networks = stages.timed("load", lambda: open_networks(job, info, size))
+        model = networks.enlarger
 
         noise, flicker = Noise(), Flicker()
 
         def read(put: Callable[[Frame | Packet], None]) -> None:
             frames = stages.timed_each("decode", source.frames(job.start, job.duration, put))
-            frames = aligned(frames, model.window, noise, flicker if job.deflicker else None, info)
+            keys = Keys() if job.color.wanted else None
+            frames = aligned(
+                frames, model.window, noise, flicker if job.deflicker else None, info, keys=keys
+            )
             for frame in stages.timed_each("align", frames, within="decode"):
                 put(frame)
 
@@ -326,8 +381,7 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
                 if isinstance(item, Packet):
                     yield item
                     continue
-                begin = functools.partial(model.begin, item.planes, item.pts)
-                begun.append((item, stages.timed("model", begin)))
+                begun.append((item, networks.begin(item, stages)))
                 if len(begun) > model.ahead:
                     yield next_picture()
             while begun:
@@ -347,7 +401,7 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
 
         overlap(read, enlarge, write, lambda item: not isinstance(item, Packet), release)
         summary.reused, summary.reused_tiles = model.reused, model.reused_tiles
-        summary.warnings += sorted(model.notes)
+        summary.warnings += [*sorted(model.notes), *tell_unlike(networks.take_unlike())]
         if summary.frames == 0:
             raise UpscaleError(
                 f"{job.source}: no frame of it{where(job)} could be read{because(source.losses.reasons)}"
@@ -376,9 +430,11 @@ def aligned(
     flicker: Flicker | None,
     info: VideoInfo,
     since: int | None = None,
+    keys: Keys | None = None,
 ) -> Iterator[Frame]:
     """Frames with the planes that a model wants to see: of a ``window`` of so many on each side, or their
-    own; evened out before where ``flicker`` is to be told how much there was.
+    own; evened out before where ``flicker`` is to be told how much there was. With ``keys`` each has that
+    of its shot.
 
     Frames before ``since`` (in ticks) are context for the others; theirs are not worked out."""
     typical = ticks_of_a_frame(info.average_rate, info.time_base)
@@ -398,11 +454,63 @@ def aligned(
         for planes in stage(pictures(), numbers=iter(numbers.popleft, None), since=first):
             yield replace(waiting.popleft(), planes=planes)
 
+    if keys is not None:
+        frames = keys.watched(frames)
     if flicker is not None:
         frames = through(frames, functools.partial(deflickered, flicker=flicker))
     if window:
         frames = through(frames, functools.partial(windowed, noise=noise, radius=window))
-    return frames
+    return frames if keys is None else keys.marked(frames)
+
+
+def tell_unlike(shots: Collection[int]) -> list[str]:
+    """What to tell of shots that no reference serves."""
+    if not shots:
+        return []
+    which = "1 shot is" if len(shots) == 1 else f"{len(shots)} shots are"
+    return [f"{which} like no reference, and none was given for a time in it: the colours were sampled"]
+
+
+def find_key(
+    job: Job, info: VideoInfo, opened: Callable[[], Source], window: int, begin: int, jump: bool
+) -> Key | None:
+    """The key frame of the shot of the first frame at or after ``begin``, in ticks of the film's clock (of
+    its part's, where there is one); None if there is no such frame.
+
+    ``opened`` opens the film once more; ``jump`` says whether one may jump in it."""
+    typical = ticks_of_a_frame(info.average_rate, info.time_base)
+    found = find_shot(reader(job, opened, jump), begin, typical)
+    return None if found is None else key_at(job, info, opened, window, found[0], jump)
+
+
+def key_at(
+    job: Job, info: VideoInfo, opened: Callable[[], Source], window: int, start: int, jump: bool
+) -> Key | None:
+    """The key frame of the shot that begins at the pts ``start``, as the networks are to see it."""
+    typical = ticks_of_a_frame(info.average_rate, info.time_base)
+    flicker = Flicker() if job.deflicker else None
+    frames = reader(job, opened, jump)(start - CONTEXT_OF_KEYS * typical)
+    frames = aligned(frames, window, Noise(), flicker, info, since=start)
+    with contextlib.closing(frames):  # type: ignore[type-var]
+        return next((Key(frame.planes, frame.pts) for frame in frames if frame.pts >= start), None)
+
+
+def reader(job: Job, opened: Callable[[], Source], jump: bool) -> Read:
+    """Reads the frames of a job from a pts on, or from the beginning; each time from a film opened anew, as
+    one that was read from stands elsewhere."""
+
+    def read(begin: int | None) -> Iterator[Frame]:
+        first = BEGINNING if begin is None else begin
+        stretch = Stretch(first, first, None, jump and begin is not None)
+        with opened() as source:
+            yield from source.frames(job.start, job.duration, stretch=stretch)
+
+    return read
+
+
+def may_jump(job: Job, source: Source) -> bool:
+    """Whether one gets the same frames by jumping in a film as by reading on from its beginning."""
+    return not job.read.detelecine and index_film(source).exact
 
 
 def ticks_of_a_frame(rate: Fraction | None, tick: Fraction) -> int:
@@ -410,17 +518,55 @@ def ticks_of_a_frame(rate: Fraction | None, tick: Fraction) -> int:
     return max(1, round(1 / (rate * tick))) if rate else 1
 
 
-def open_enlarger(job: Job, info: VideoInfo, size: tuple[int, int]) -> Enlarger:
-    """What makes the planes of a frame larger."""
+def open_networks(job: Job, info: VideoInfo, size: tuple[int, int]) -> Networks:
+    """What frames of ``job.picture(info)`` go through."""
     leave_cores_to_encoders()
+    info = job.picture(info)
     source, target = (info.height, info.width), (size[1], size[0])
     opened: Enlarger = find_model(job.sample.model).open(
         source, target, info.pixels.subsampling, info.chroma_left, job.sample
     )
-    return opened
+    if not job.color.wanted:
+        return Networks(opened)
+    from upscale.color.colorist import Colorist  # here, as it loads torch
+
+    check_installed()  # once more, as a worker may be on another machine
+    return Networks(opened, Colorist(info, job.color, job.sample.device, job.sample.precision))
 
 
-def _settled(sample: SampleOptions, picture: bool) -> SampleOptions:
+def settled_color(job: Job, source: Source) -> tuple[Job, list[str]]:
+    """With the references of the part that is made, in their places; and what to tell of all that."""
+    info, is_pipe = source.info, job.source == STANDARD
+    note = check_grey(str(job.source), _looked_at(job, source), job.color)
+    notes = [note] if note else []
+    part = source.part(job.start, job.duration)
+    tick = info.time_base
+    read: Read | None = None
+    if not is_pipe and not info.is_picture and any(one.time is not None for one in job.color.references):
+        read = reader(job, lambda: Source(job.source, job.read), may_jump(job, source))
+
+    def place(time: Fraction) -> int | None:
+        at = info.start + time
+        inside = at >= part.begin and (part.end is None or at < part.end)
+        return round((at - part.shift) / tick) if inside else None
+
+    color, outside = settled(job.color, info, place, read, ticks_of_a_frame(info.average_rate, tick))
+    if outside:
+        notes.append(f"references outside the part that is made: {outside}, left out")
+    return replace(job, color=color), notes
+
+
+def _looked_at(job: Job, source: Source) -> Iterable[Planes]:
+    """Frames by which the film is judged: from all over the part that is made, or the first one alone."""
+    if job.source == STANDARD or source.info.is_picture or is_sequence(job.source):
+        return source.glimpse()
+    try:
+        return list(samples(job.source, job.start, job.duration))
+    except UpscaleError:  # one cannot jump in it
+        return source.glimpse()
+
+
+def settled_sample(sample: SampleOptions, picture: bool) -> SampleOptions:
     """With a model and a temperature where none was asked for."""
     model = find_model(sample.model, picture)
     if sample.denoise is not None and not model.denoises:

@@ -76,9 +76,10 @@ def identity(device: str, precision: str) -> dict[str, str]:
     from upscale.sampling.upscaler import choose_device, choose_precision
 
     chosen = choose_device(device)
+    digests = [weights_digest(model, color=True)[:8] for model in MODELS.values()]
     return {
         "upscale": __version__,
-        "weights": " ".join(filter(None, (weights_digest(model)[:8] for model in MODELS.values()))),
+        "weights": " ".join(digests),
         "PyAV": av.__version__,
         "PyTorch": torch.__version__,
         "OpenCV": cv2.__version__,

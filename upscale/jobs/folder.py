@@ -252,7 +252,7 @@ class Folder:
     def _state(self, entry: Entry, job: Job, source: dict[str, Any]) -> dict[str, Any]:
         """What shows that an output is still that of an input and of options."""
         model = find_model(job.sample.model or FOR_VIDEO)
-        made_of = [__version__, source, options_of(job), weights_digest(model)]
+        made_of = [__version__, source, options_of(job), weights_digest(model, job.color.wanted)]
         text = json.dumps(made_of, sort_keys=True, default=str)
         status = entry.target.stat()
         return {

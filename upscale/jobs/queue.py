@@ -21,7 +21,15 @@ from upscale.media.read.index import index_film
 from upscale.models.catalog import find_model, weights_digest
 from upscale.motion.deflicker import Flicker
 from upscale.motion.window import Noise, ShotNoise
-from upscale.pipeline import Job, Plan, Summary, check_overwriting, prepared, ticks_of_a_frame
+from upscale.pipeline import (
+    Job,
+    Plan,
+    Summary,
+    check_overwriting,
+    prepared,
+    tell_unlike,
+    ticks_of_a_frame,
+)
 
 ATTEMPTS = 3
 """Workers that a task may cost."""
@@ -310,6 +318,7 @@ def _told(error: Exception, job: Job) -> UpscaleError:
 def options_of(job: Job) -> dict[str, Any]:
     """The options that the frames of a job depend on."""
     options = {key: value for key, value in asdict(job).items() if key not in NOT_OF_THE_FRAMES}
+    options["color"] = job.color.identity()
     options["sample"] = {k: v for k, v in options["sample"].items() if k not in OF_THE_MACHINE}
     return options
 
@@ -323,7 +332,7 @@ def _identity(plan: Plan, source: dict[str, Any], segments: Iterable[Segment]) -
         "options": options_of(job),
         "encoder": asdict(plan.encoder),
         "size": plan.summary.size,
-        "weights": weights_digest(find_model(job.sample.model)),
+        "weights": weights_digest(find_model(job.sample.model), job.color.wanted),
         "segments": [asdict(segment.stretch) for segment in segments],
     }
 
@@ -353,7 +362,9 @@ def _lacking(film: Film) -> str:
 
 def _add_up(summary: Summary, records: Iterable[dict[str, Any]]) -> None:
     noise, flicker = Noise(), Flicker()
+    unlike: set[int] = set()  # a shot may reach over several segments
     for record in records:
+        unlike |= set(record["unlike"])
         shots = [ShotNoise(*shot) for shot in record["noise"]["shots"]]
         noise.append(Noise(shots, record["noise"]["continues"]))
         flicker.append(Flicker(**record["flicker"]))
@@ -361,5 +372,6 @@ def _add_up(summary: Summary, records: Iterable[dict[str, Any]]) -> None:
         summary.reused_tiles += record["reused_tiles"]
         for stage, seconds in record["busy"].items():
             summary.stages.busy[stage] += seconds
+    summary.warnings += tell_unlike(unlike)
     summary.noise = noise
     summary.flicker = flicker if flicker.frames else None

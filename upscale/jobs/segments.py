@@ -10,13 +10,10 @@ far enough before that for its first window; among such places, shortly after a 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
-from upscale.media.part import Stretch
+from upscale.media.part import BEGINNING, Stretch
 from upscale.media.read.index import FilmIndex
 from upscale.motion.deflicker import RADIUS as DEFLICKER_RADIUS
 from upscale.motion.window import LONGEST_RUN
-
-BEGINNING = -(1 << 62)
-"""A time before every frame."""
 
 CONTEXT = 2
 """Frames that a deinterlacer looks back to."""

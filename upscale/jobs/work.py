@@ -20,18 +20,19 @@ import av
 from av.video.frame import VideoFrame
 
 from upscale.belt import overlap
+from upscale.color.keys import Keys
 from upscale.errors import UpscaleError
 from upscale.jobs.segments import Segment
 from upscale.jobs.workspace import segment_path
-from upscale.media.frame import Frame
+from upscale.media.frame import Frame, Key
 from upscale.media.info import VideoInfo
-from upscale.media.part import Stretch
+from upscale.media.part import BEGINNING, Stretch
 from upscale.media.read.source import FilmFile, Source
 from upscale.media.write.encoder import Encoder
 from upscale.media.write.packets import PieceWriter
 from upscale.motion.deflicker import Flicker
 from upscale.motion.window import Noise
-from upscale.pipeline import Enlarger, Job, Stages, aligned, open_enlarger
+from upscale.pipeline import Job, Networks, Stages, aligned, find_key, open_networks
 from upscale.planes import Planes
 
 
@@ -133,14 +134,14 @@ class _Load:
 
     task: Task
     info: VideoInfo
-    answer: Future[Enlarger] = field(default_factory=Future)
+    answer: Future[Networks] = field(default_factory=Future)
 
 
 @dataclass(slots=True)
 class _Begin:
     run: _Run
     segment: Segment
-    model: Enlarger
+    networks: Networks
     writer: PieceWriter | None = None
 
 
@@ -167,8 +168,10 @@ class Worker:
         """``reach`` answers with the bytes of a task's film, or None to read it by its path."""
         self._reach = reach
         self._key: object = None
-        self._model: Enlarger | None = None
+        self._networks: Networks | None = None
         self._loading: _Load | None = None
+        self._last: tuple[int, int | None, Key | None] | None = None
+        """The film that was read last, where its next segment begins, and the key frame there."""
 
     def work(self, tasks: Iterable[Task], tell: Callable[[Event], None]) -> None:
         """Do ``tasks`` as they come, to the last. ``tell`` is called in several threads.
@@ -218,7 +221,8 @@ class Worker:
                             yield _TaskEnd(item.run, error)
                             continue
                         open_writers.add(item.writer)
-                    before = item.model.reused, item.model.reused_tiles
+                    model = item.networks.enlarger
+                    before = model.reused, model.reused_tiles
                     yield item
                 elif isinstance(item, Frame):
                     assert at is not None
@@ -226,9 +230,8 @@ class Worker:
                         begun.clear()
                         continue
                     try:
-                        begin = functools.partial(at.model.begin, item.planes, item.pts)
-                        begun.append((item, stages.timed("model", begin)))
-                        if len(begun) > at.model.ahead:
+                        begun.append((item, at.networks.begin(item, stages)))
+                        if len(begun) > at.networks.enlarger.ahead:
                             yield next_picture()
                     except UpscaleError as error:
                         at.run.has_failed = True
@@ -243,11 +246,13 @@ class Worker:
                         yield _TaskEnd(at.run, error)
                     begun.clear()
                     if isinstance(item, _End) and at is not None:
-                        now = at.model.reused, at.model.reused_tiles
+                        model = at.networks.enlarger
+                        now = model.reused, model.reused_tiles
                         names = ("reused", "reused_tiles")
                         item.facts |= {k: b - a for k, a, b in zip(names, before, now, strict=True)}
-                        item.facts["notes"] += sorted(at.model.notes)
-                        item.facts["arithmetic"] = at.model.arithmetic
+                        item.facts["notes"] += sorted(model.notes)
+                        item.facts["arithmetic"] = at.networks.arithmetic
+                        item.facts["unlike"] = at.networks.take_unlike()
                     yield item
 
         writer: PieceWriter | None = None
@@ -295,7 +300,8 @@ class Worker:
         """Put the frames of a task's segments, each between its _Begin and its _End."""
         task, job = run.task, run.task.job
         with Source(job.source, job.read, self._reach(task)) as source:
-            model = self._enlarger(task, source.info, put)
+            networks = self._opened(task, source.info, put)
+            window = networks.enlarger.window
             noise, flicker = Noise(), Flicker()
             told, lost = 0, 0
 
@@ -314,25 +320,29 @@ class Worker:
 
             first, last = task.segments[0].stretch, task.segments[-1].stretch
             whole = Stretch(first.lead, first.begin, last.end, first.jump)
+            keys = self._find_keys(task, source.info, window) if job.color.wanted else None
             frames = source.frames(job.start, job.duration, stretch=whole)
             frames = aligned(
                 stages.timed_each("decode", frames),
-                model.window,
+                window,
                 noise,
                 flicker if job.deflicker else None,
                 source.info,
                 first.begin,
+                keys,
             )
             with contextlib.closing(frames):  # type: ignore[type-var]
                 rest = iter(task.segments)
                 segment: Segment | None = next(rest)
-                put(_Begin(run, task.segments[0], model))
+                put(_Begin(run, task.segments[0], networks))
                 for frame in stages.timed_each("align", frames, within="decode"):
                     while segment is not None and _is_over(segment, frame):
                         put(end(segment))
                         segment = next(rest, None)
                         if segment is not None:
-                            put(_Begin(run, segment, model))
+                            put(_Begin(run, segment, networks))
+                    if segment is None:
+                        self._last = (task.film, last.end, frame.key)
                     if segment is None or run.has_failed:
                         return
                     if frame.pts >= segment.stretch.begin:
@@ -341,24 +351,38 @@ class Worker:
                     put(end(segment))
                     segment = next(rest, None)
                     if segment is not None:
-                        put(_Begin(run, segment, model))
+                        put(_Begin(run, segment, networks))
 
-    def _enlarger(self, task: Task, info: VideoInfo, put: Callable[[Item], None]) -> Enlarger:
+    def _find_keys(self, task: Task, info: VideoInfo, window: int) -> Keys:
+        """The key frames for a task, with that of the shot that it begins in."""
+        first = task.segments[0].stretch
+        if first.begin == BEGINNING:
+            return Keys()
+        # Not looked for where the segment before was read here: a long shot would be read again and again.
+        if self._last is not None and self._last[:2] == (task.film, first.begin):
+            return Keys(self._last[2], first.begin)
+
+        def opened() -> Source:
+            return Source(task.job.source, task.job.read, self._reach(task))
+
+        return Keys(find_key(task.job, info, opened, window, first.begin, first.jump), first.begin)
+
+    def _opened(self, task: Task, info: VideoInfo, put: Callable[[Item], None]) -> Networks:
         """In the thread that reads: the networks for a task, those of the one before where they suit it."""
-        if self._model is None or self._key != _key(task, info):
+        if self._networks is None or self._key != _key(task, info):
             self._loading = _Load(task, info)
             put(self._loading)
             return self._loading.answer.result()
-        return self._model
+        return self._networks
 
     def _load(self, load: _Load) -> None:
         try:
-            self._model = open_enlarger(load.task.job, load.info, load.task.size)
+            self._networks = open_networks(load.task.job, load.info, load.task.size)
         except UpscaleError as error:
             load.answer.set_exception(error)
             return
         self._key = _key(load.task, load.info)
-        load.answer.set_result(self._model)
+        load.answer.set_result(self._networks)
 
     def _stop_loading(self) -> None:
         """Unblock the thread that reads, if it waits for networks."""
@@ -368,7 +392,8 @@ class Worker:
 
 def _key(task: Task, info: VideoInfo) -> object:
     """What networks are opened for."""
-    return info.width, info.height, info.pixels, info.chroma_left, task.size, task.job.sample
+    film = info.width, info.height, info.pixels, info.chroma_left, info.color.matrix
+    return *film, task.size, task.job.sample, task.job.color
 
 
 def _is_over(segment: Segment, frame: Frame) -> bool:

@@ -4,6 +4,7 @@ import json
 import logging
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from upscale.cli import Time, reporting_errors
 from upscale.progress import TrainingProgress
 from upscale.sampling.options import PRECISIONS
 from upscale.sampling.process import leave_cores_to_encoders
+
+if TYPE_CHECKING:
+    from upscale.sampling.options import SampleOptions
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(path_type=Path)
@@ -24,10 +28,16 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("kind", type=click.Choice(["luma", "chroma"]))
+@click.argument("kind", type=click.Choice(["luma", "chroma", "color"]))
 @click.argument("lessons", type=FOLDER)
 @click.argument("output", type=FILE)
 @click.option("--scale", type=click.Choice(["2", "4"]), default="4", show_default=True)
+@click.option(
+    "--also",
+    type=FILE,
+    multiple=True,
+    help="Of color: a folder of portraits, or a film, to learn from too.",
+)
 @click.option(
     "--validation", type=FOLDER, multiple=True, help="Like LESSONS, measured and never trained on."
 )
@@ -72,6 +82,7 @@ def train(
     lessons: Path,
     output: Path,
     scale: str,
+    also: tuple[Path, ...],
     validation: tuple[Path, ...],
     threads: int,
     checkpoint: Path | None,
@@ -96,7 +107,7 @@ def train(
     chosen = training.TrainOptions(kind=kind, scale=int(scale), **options)  # type: ignore[arg-type]
     checkpoint = checkpoint or output.with_suffix(".checkpoint")
     with TrainingProgress(chosen.steps) as progress:
-        for report in training.train(chosen, (lessons,), validation, output, checkpoint, initial):
+        for report in training.train(chosen, (lessons, *also), validation, output, checkpoint, initial):
             progress.update(report.step, report.loss, report.seconds, report.validation)
 
 
@@ -190,6 +201,8 @@ def shards(
 @click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True)
 @click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True)
+@click.option("--color", is_flag=True, help="Colours: made grey, and coloured again.")
+@click.option("--sheet", type=FILE, help="Of colours: 24 of the pictures, before and after, into a JPEG.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 @reporting_errors
 def evaluate(
@@ -202,10 +215,12 @@ def evaluate(
     seed: int,
     device: str,
     precision: str,
+    color: bool,
+    sheet: Path | None,
     as_json: bool,
 ) -> None:
     """Measure quality: on a folder of PICTURES made small, or on CLIPs, or single photos in motion, made
-    old.
+    old; with --color on folders or CLIPs that are made grey.
 
     Against what people have, in the same run: bicubic and Lanczos; for clips also FFmpeg's hqdn3d, and a
     merge of aligned frames with non-local means and the clean model, which needs no training."""
@@ -214,6 +229,12 @@ def evaluate(
     from upscale.sampling.options import SampleOptions
 
     sample = SampleOptions(seed=seed, device=device, precision=precision)
+    if color:
+        if sheet is not None:
+            _write_color_sheet(inputs, sheet, sample)
+            return
+        _evaluate_color(inputs, frames, temperatures, perceptual, sample, as_json)
+        return
     if not inputs[0].is_dir():
         from upscale.lab import clips
         from upscale.lab.degrade import PRESETS
@@ -250,6 +271,47 @@ def evaluate(
         )
         return
     click.echo(evaluation.markdown(table))
+
+
+def _write_color_sheet(folders: tuple[Path, ...], sheet: Path, sample: "SampleOptions") -> None:
+    import cv2
+
+    from upscale.lab.recolor import photo_sheet
+
+    if sheet.suffix.lower() not in (".jpg", ".jpeg"):
+        raise click.UsageError(f"{sheet}: the sheet is a JPEG; give it a name that ends in .jpg")
+    cv2.imwrite(str(sheet), photo_sheet(folders, 24, sample)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+
+
+def _evaluate_color(
+    inputs: tuple[Path, ...],
+    frames: int,
+    temperatures: tuple[float, ...],
+    perceptual: tuple[str, ...],
+    sample: "SampleOptions",
+    as_json: bool,
+) -> None:
+    from dataclasses import asdict
+
+    from upscale.color.options import DEFAULT_TEMPERATURE
+    from upscale.lab import recolor
+
+    results: dict[str, recolor.Colored] = {}
+    if inputs[0].is_dir():
+        measured = recolor.evaluate_photos(inputs, temperatures or recolor.TEMPERATURES, sample)
+    else:
+        first = (temperatures or (DEFAULT_TEMPERATURE,))[0]
+        measured = recolor.evaluate_films(inputs, frames, first, perceptual, sample)
+    for result in measured:
+        results[result.name] = result
+        method, measures = list(result.rows.items())[-1]
+        score = next(iter(measures.items()))
+        click.echo(f"{result.name} {method}: {score[0]} {score[1]:.2f}", err=True)
+    found = list(results.values())
+    if as_json:
+        click.echo(json.dumps([asdict(result) for result in found], indent=2))
+        return
+    click.echo(recolor.markdown(found))
 
 
 @main.command()

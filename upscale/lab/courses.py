@@ -10,9 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from upscale.errors import UpscaleError
+from upscale.lab.colors import Album, ColorLessons, Sample
 from upscale.lab.dataset import Batch, Crops, Lessons, downsample, load_pictures
 from upscale.lab.shards import Shards
+from upscale.models import palette
 from upscale.models.chroma import ChromaConfig, ChromaNet
+from upscale.models.color import ColorConfig, ColorNet, Hints, color_order
 from upscale.models.luma import LumaConfig, LumaPixelCNN
 from upscale.models.mixture import LOG_SCALE_START, Mixture
 from upscale.models.weights import Network
@@ -22,6 +25,9 @@ from upscale.sampling.multiscale import mean_luma, sample_luma
 
 MEAN_WEIGHT = 10.0
 """Weight of the mean head's error beside the likelihood in nats per pixel."""
+
+INEXACT = 0.008
+"""Deviation of what is known from the truth, as a sampled colour is never quite the true one."""
 
 EASY = 1 / 255
 """Added to the errors of samples before their geometric mean: flat ones would count for all."""
@@ -33,6 +39,7 @@ class TrainOptions:
 
     kind: str = "luma"
     scale: int = 4
+    """How much larger; colour networks enlarge nothing, and have none."""
     steps: int = 20_000
     batch: int = 16
     crop: int = 128
@@ -88,6 +95,11 @@ def crops_or_shards(folders: Sequence[Path], options: TrainOptions) -> Lessons:
     return Crops(pictures, options.scale, options.crop, options.batch, options.seed)
 
 
+def colours(paths: Sequence[Path], options: TrainOptions) -> Lessons:
+    """Folders of pictures and films, all in one album. Raises UpscaleError."""
+    return ColorLessons(Album.load(paths), options.batch, options.seed)
+
+
 def _luma_network(options: TrainOptions, lessons: Lessons) -> Network:
     seen = {"frames": 2 * RADIUS + 1, "planes": WINDOW} if isinstance(lessons, Shards) else {}
     return LumaPixelCNN(
@@ -104,6 +116,10 @@ def _luma_network(options: TrainOptions, lessons: Lessons) -> Network:
 
 def _chroma_network(options: TrainOptions, lessons: Lessons) -> Network:
     return ChromaNet(ChromaConfig(options.scale, options.channels))
+
+
+def _color_network(options: TrainOptions, lessons: Lessons) -> Network:
+    return ColorNet(ColorConfig())
 
 
 def luma_loss(
@@ -151,6 +167,32 @@ def chroma_loss(network: ChromaNet, batch: Batch, random: torch.Generator, optio
     return torch.sqrt(error**2 + 1e-6).mean()
 
 
+def color_loss(network: ColorNet, batch: Sample, random: torch.Generator, options: TrainOptions) -> Tensor:
+    """Nats per cell of the PixelCNN, plus the error of its means, plus that of the guided upsampling.
+
+    Every sample is asked at a step of its own, the first one most often: it is all that temperature 0 has.
+    """
+    truth = batch.coarse
+    n, _, height, width = truth.shape
+    order = torch.stack(color_order(height, width)).to(truth.device)  # [steps, h, w]
+    step = torch.randint(-len(order), len(order), (n,), generator=random, device=truth.device).clamp(min=0)
+    before = torch.arange(len(order), device=truth.device)[None] < step[:, None]
+    is_known = (before[:, :, None, None] & order[None]).any(1, keepdim=True).float()
+    inexact = torch.randn(truth.shape, generator=random, device=truth.device) * INEXACT
+    known = torch.cat([(truth + inexact) * is_known, is_known], 1)
+    look = network.looks(batch.luma, batch.levels, batch.hints)
+    log_probability = network.logits(look, known).log_softmax(1)
+    bins, shares = palette.soft_targets(truth)
+    nats = -(log_probability.gather(1, bins) * shares).sum(1, keepdim=True)
+    mean = palette.mean(log_probability.exp())
+    error = torch.sqrt((mean - truth) ** 2 + 1e-6).mean(1, keepdim=True)
+    asked = 1 - is_known
+    part = torch.rand((n, 1, 1, 1), generator=random, device=truth.device)
+    coarse = torch.lerp(truth, mean.detach(), (2 * part - 1).clamp(min=0))
+    fine = torch.sqrt((network.enlarge(look, coarse) - batch.chroma) ** 2 + 1e-6).mean()
+    return ((nats + MEAN_WEIGHT * error) * asked).sum() / asked.sum() + 2 * MEAN_WEIGHT * fine
+
+
 def _bicubic(planes: Tensor, scale: int) -> Tensor:
     return F.interpolate(planes, scale_factor=scale, mode="bicubic", align_corners=False)
 
@@ -174,8 +216,26 @@ def _chroma_answers(network: ChromaNet, batch: Batch) -> dict[str, tuple[Tensor,
     }
 
 
+def _color_answers(network: ColorNet, batch: Sample) -> dict[str, tuple[Tensor, Tensor]]:
+    nothing = Hints.none(batch.luma)
+    told = {
+        "no hints": nothing,
+        "matched": Hints(batch.hints.matched, nothing.moved),
+        "moved too": batch.hints,
+    }
+    truth = 0.5 + batch.chroma
+    answers = {"grey": (torch.full_like(truth, 0.5), truth)}
+    for name, hints in told.items():
+        look = network.looks(batch.luma, batch.levels, hints)
+        known = torch.zeros_like(hints.matched[:, :3])
+        coarse = palette.mean(network.logits(look, known).softmax(1))
+        answers[name] = 0.5 + network.enlarge(look, coarse), truth
+    return answers | {"true cells": (0.5 + network.enlarge(look, batch.coarse), truth)}
+
+
 COURSES = {
     LumaPixelCNN.kind: Course(crops_or_shards, _luma_network, luma_loss, _luma_answers),
     ChromaNet.kind: Course(crops_or_shards, _chroma_network, chroma_loss, _chroma_answers),
+    ColorNet.kind: Course(colours, _color_network, color_loss, _color_answers),
 }
 """Kind of network -> its course."""

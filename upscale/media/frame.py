@@ -9,6 +9,14 @@ from upscale.planes import Planes
 
 
 @dataclass(frozen=True, slots=True)
+class Key:
+    """The first frame of a shot, which the colours of the others follow."""
+
+    planes: Planes
+    pts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """A picture and its place in time, in ticks of ``time_base`` seconds."""
 
@@ -19,3 +27,5 @@ class Frame:
     time_base: Fraction
     extras: VideoFrame | None = None
     """The decoded frame, where it carries closed captions or the like."""
+    key: Key | None = None
+    """Of its shot, where colours are wanted."""

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from av.container.core import Chapter
 
 
+BEGINNING = -(1 << 62)
+"""A time before every frame."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """From ``begin`` to before ``end``, in seconds on the container's clock."""

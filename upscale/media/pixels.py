@@ -76,6 +76,9 @@ class PixelFormat:
         return codes.astype(self.dtype)
 
 
+SWSCALE = (Colorspace.ITU709, Colorspace.FCC, Colorspace.ITU601, Colorspace.SMPTE240M, 6, 9)
+"""The matrices that FFmpeg's scaler knows."""
+
 _PLANAR = re.compile(r"(?:yuv(j?)a?(4\d\d)p|gray)(9|1[0246])?(?:le)?$")
 """Planar Y'CbCr (an alpha plane may follow) or grey: JPEG's mark, chroma layout, bits."""
 

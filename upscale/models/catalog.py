@@ -94,6 +94,9 @@ MODELS = {
 }
 """Name -> the model."""
 
+COLOR = "color.safetensors"
+"""The weights of the colour network, which all models share."""
+
 FOR_VIDEO, FOR_PICTURES = "film", "clean"
 """The models that are taken unasked."""
 
@@ -126,14 +129,16 @@ def stages_for(scale: float) -> list[int]:
     raise UsageError(f"a scale of {scale:g} is too large; the largest is 8")
 
 
-def weights_digest(model: Model) -> str:
-    """Tells the weights of a model from others by that name; empty for one without."""
+def weights_digest(model: Model, color: bool = False) -> str:
+    """Tells the weights of a model, and of the colour network with ``color``, from others by that name;
+    empty where there are none."""
     digest = hashlib.blake2b(digest_size=16)
     folder = Path(str(resources.files("upscale.weights")))
-    for family in model.weights:
-        for path in sorted(folder.glob(f"{family}-*.safetensors")):
+    names = [f"{family}-*.safetensors" for family in model.weights] + ([COLOR] if color else [])
+    for name in names:
+        for path in sorted(folder.glob(name)):
             digest.update(path.read_bytes())
-    return digest.hexdigest() if model.weights else ""
+    return digest.hexdigest() if names else ""
 
 
 def find_stage(family: str, scale: int) -> Stage:
@@ -148,6 +153,16 @@ def find_stage(family: str, scale: int) -> Stage:
             raise UpscaleError(f"no {family} weights for x{scale} ({kind}); install the package again")
         files.append(weights.describe(path))
     return Stage(*files)
+
+
+def find_color() -> "WeightsFile":
+    """The shipped weights of the colour network. Raises UpscaleError if they are missing or damaged."""
+    from upscale.models import weights  # here, as it loads torch
+
+    path = Path(str(resources.files("upscale.weights"))) / COLOR
+    if not path.exists():
+        raise UpscaleError("no colour weights; install the package again")
+    return weights.describe(path)
 
 
 def _found(place: str) -> Any:

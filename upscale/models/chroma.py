@@ -37,6 +37,7 @@ class ChromaNet(nn.Module):
     """
 
     kind = "chroma"
+    is_large = False
     reduced: ClassVar[dict[str, int]] = {}
     planes = 2
     grid = 1

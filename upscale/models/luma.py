@@ -88,6 +88,7 @@ class LumaPixelCNN(nn.Module):
     the steps."""
 
     kind = "luma"
+    is_large = False
     reduced: ClassVar = {"context": 4, "judge.body.0": 4, "judge.body.1": 16, "judge": 64}
     """Part of a layer's name -> input pixels for each place that it works at; the first that fits."""
     offset: Tensor

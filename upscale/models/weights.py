@@ -11,11 +11,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from upscale.errors import UpscaleError
 from upscale.models.chroma import ChromaConfig, ChromaNet
+from upscale.models.color import ColorConfig, ColorNet
 from upscale.models.luma import LumaConfig, LumaPixelCNN
 
 FORMAT = "upscale-1"
@@ -23,16 +26,23 @@ FORMAT = "upscale-1"
 KERNEL = 4
 """Dimensions of a convolution's weights: all but a few of the numbers, and as good in half precision."""
 
+STEP = ".step"
+"""What follows the name of a kernel that is stored in bytes, in the name of its steps."""
+
+BYTE = 127
+"""The largest code of such a kernel."""
+
 DATA = ("pictures", "scenes")
 """What a training record may count."""
 
 NETWORKS: dict[str, tuple[Any, Any]] = {
     LumaPixelCNN.kind: (LumaPixelCNN, LumaConfig),
     ChromaNet.kind: (ChromaNet, ChromaConfig),
+    ColorNet.kind: (ColorNet, ColorConfig),
 }
 """Kind -> the network, and its configuration. To add a kind is to add an entry."""
 
-Network = LumaPixelCNN | ChromaNet
+Network = LumaPixelCNN | ChromaNet | ColorNet
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,8 @@ class WeightsFile:
 
     @property
     def scale(self) -> int:
-        return int(self.config["scale"])
+        """1 for a network that enlarges nothing."""
+        return int(self.config.get("scale", 1))
 
     @property
     def summary(self) -> str:
@@ -67,18 +78,24 @@ class WeightsFile:
 
 
 def save(path: Path, network: Network, training: dict[str, Any]) -> None:
-    """Write kernels as float16 and the rest as float32, with their configuration and the ``training``
-    record."""
+    """Write kernels as float16, or in bytes where the network is large, and the rest as float32, with their
+    configuration and the ``training`` record."""
     metadata = {
         "format": FORMAT,
         "kind": network.kind,
         "config": json.dumps(asdict(network.config)),
         "training": json.dumps(training),
     }
-    state = {
-        key: (value.detach().half() if value.ndim == KERNEL else value.detach().float()).contiguous()
-        for key, value in network.state_dict().items()
-    }
+    state: dict[str, Tensor] = {}
+    for key, value in network.state_dict().items():
+        value = value.detach().float().contiguous()
+        if value.ndim < KERNEL:
+            state[key] = value
+        elif network.is_large:
+            step = value.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12) / BYTE
+            state[key], state[key + STEP] = (value / step).round().to(torch.int8), step
+        else:
+            state[key] = value.half()
     partial = path.with_suffix(".part")
     save_file(state, partial, metadata)
     partial.replace(path)
@@ -121,7 +138,12 @@ def load(path: Path) -> Network:
     try:
         network = build(described.kind, described.config)
         with safe_open(path, framework="pt") as file:
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        state = {
+            key: value * stored[key + STEP] if key + STEP in stored else value
+            for key, value in stored.items()
+            if not key.endswith(STEP)
+        }
         missing, unexpected = network.load_state_dict(state, strict=False)
         if unexpected or not all(
             key.endswith(".ranges") for key in missing

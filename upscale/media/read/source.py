@@ -29,8 +29,8 @@ from upscale.media.read.losses import Losses
 from upscale.media.read.reading import Reading
 from upscale.planes import Planes
 
-CROP_SAMPLES = 24
-"""Frames that are looked at for black borders, all over the film."""
+SAMPLES = 24
+"""Frames that are looked at, all over the film, to judge it: for black borders, say."""
 
 NTSC = Fraction(30000, 1001)
 """Frames a second that 3:2 pulldown makes."""
@@ -109,6 +109,10 @@ class Source:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._container.close()
+
+    def glimpse(self) -> list[Planes]:
+        """The first picture, before ``frames`` gives it; an empty list if there is none."""
+        return [] if self._first is None else [self._planes(self._first)]
 
     @property
     def losses(self) -> Losses:
@@ -290,7 +294,7 @@ class Source:
         elif self.path == STANDARD:
             raise UsageError("a pipe cannot be looked through; give the crop as WIDTH:HEIGHT:X:Y")
         else:
-            crop = find_borders(_samples(self.path), self.info.pixels.subsampling)
+            crop = find_borders(samples(self.path), self.info.pixels.subsampling)
         if crop is not None:
             crop.check(self.info.width, self.info.height, self.info.pixels.subsampling)
         return crop
@@ -304,13 +308,20 @@ class Source:
         return stream is not self._video
 
 
-def _samples(path: Path) -> Iterator[Planes]:
-    """Frames from all over a film; where there is no telling how long it is, from its beginning."""
+def samples(
+    path: Path, since: Fraction | None = None, duration: Fraction | None = None
+) -> Iterator[Planes]:
+    """Frames from all over a film, or over a part of it (in seconds); only the first where there is no
+    telling how long it is."""
+    begin = since or Fraction(0)
     with Source(path) as source:
-        length = source.info.duration
-    for number in range(CROP_SAMPLES if length else 1):
+        whole = source.info.duration
+    length = None if whole is None or whole <= begin else whole - begin
+    if length is not None and duration is not None:
+        length = min(length, duration)
+    for number in range(SAMPLES if length else 1):
         with Source(path) as source:
-            start = length * number / CROP_SAMPLES if length else None
+            start = begin + length * number / SAMPLES if length else since
             yield from (frame.planes for frame in itertools.islice(source.frames(start), 1))
 
 

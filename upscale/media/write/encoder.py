@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 from upscale.errors import UsageError
 from upscale.media.hdr import encoder_parameters
 from upscale.media.info import VideoInfo
-from upscale.media.pixels import SUBSAMPLING, PixelFormat, describe, from_planes, planar_name
+from upscale.media.pixels import SUBSAMPLING, SWSCALE, PixelFormat, describe, from_planes, planar_name
 from upscale.planes import Planes
 
 CRF_CODECS = {"libx264", "libx264rgb", "libx265", "libsvtav1", "libvpx-vp9"}
@@ -186,8 +186,8 @@ class Encoder:
         rgb = av.VideoFormat(self.pix_fmt).is_rgb
         return picture.reformat(
             format=self.pix_fmt,
-            src_colorspace=Colorspace(self.source_matrix) if self.source_matrix in _SWSCALE else None,
-            dst_colorspace=Colorspace(self.matrix) if not rgb and self.matrix in _SWSCALE else None,
+            src_colorspace=Colorspace(self.source_matrix) if self.source_matrix in SWSCALE else None,
+            dst_colorspace=Colorspace(self.matrix) if not rgb and self.matrix in SWSCALE else None,
             src_color_range=ColorRange.JPEG if self.planar.full_range else ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG if self.full_range else ColorRange.MPEG,
             interpolation=EXACT,
@@ -340,9 +340,6 @@ def output_format(
     if not made.exists:
         made = PixelFormat(source.bits, full_range, source.subsampling)
     return made, name
-
-
-_SWSCALE = (Colorspace.ITU709, Colorspace.FCC, Colorspace.ITU601, Colorspace.SMPTE240M, 6, 9)
 
 
 def _losses(info: VideoInfo, codec: str, planar: PixelFormat, pix_fmt: str) -> list[str]:

