@@ -168,7 +168,7 @@ def test_a_worker_and_a_raylet_die(
 def test_a_worker_of_another_version_is_refused(
     what: str, film: Path, raylets: Any, upscale: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = "9.9" if what == "__version__" else (lambda model: "other")
+    other = "9.9" if what == "__version__" else (lambda model, color: "other")
     monkeypatch.setattr(actor, what, other)
     result = upscale(film, tmp_path / "out.mkv", *FAST, "--cluster", raylets.address)
     assert result.exit_code == 1

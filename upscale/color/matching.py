@@ -46,9 +46,9 @@ def attend(wanted: Tensor, others: list[Colored]) -> Tensor:
     _, _, height, width = wanted.shape
     there = torch.cat([other.descriptors.flatten(2)[0] for other in others], 1)  # [C, cells]
     colours = torch.cat([other.coarse.flatten(2)[0] for other in others], 1)  # [2, cells]
-    # In full precision: the spread is a small difference of large numbers.
+    cosines = (wanted.flatten(2)[0].t() @ there).float()  # [h*w, cells]
+    # What follows in full precision: the spread is a small difference of large numbers.
     with torch.autocast(wanted.device.type, enabled=False):
-        cosines = wanted.flatten(2)[0].t() @ there  # [h*w, cells]
         best = cosines.amax(1)
         weights = cosines.sub_(best[:, None]).div_(SHARPNESS).exp_()
         table = torch.cat([colours, colours.square().sum(0, keepdim=True), torch.ones_like(colours[:1])])

@@ -51,15 +51,15 @@ def noise_by_likeness(seed: int, descriptors: Tensor) -> Tensor:
     random weights of their channels, by ``seed``."""
     channels, (height, width) = descriptors.shape[1], descriptors.shape[2:]
     weights = torch.special.ndtri(uniform_noise(seed, 2, channels)[0, 0].double()).to(descriptors)
+    reach = round(3 * SMOOTH)
+    taps = torch.exp(-torch.arange(-reach, reach + 1).square() / (2 * SMOOTH**2)).to(descriptors)
+    kernel = (taps / taps.sum()).expand(channels, 1, 1, -1)
     with torch.autocast(descriptors.device.type, enabled=False):
-        field = (weights @ descriptors[0].flatten(1)).view(1, 2, height, width)
-        reach = round(3 * SMOOTH)
-        taps = torch.exp(-torch.arange(-reach, reach + 1).square() / (2 * SMOOTH**2)).to(field)
-        kernel = (taps / taps.sum()).expand(2, 1, 1, -1)
-        field = F.conv2d(F.pad(field, (reach, reach, reach, reach), mode="replicate"), kernel, groups=2)
-        field = F.conv2d(field, kernel.transpose(2, 3), groups=2)
-    spread = field.std((2, 3), keepdim=True).clamp(min=1e-6)
-    return torch.special.ndtr(field / spread).clamp(1e-4, 1 - 1e-4)
+        around = F.pad(descriptors, (reach, reach, reach, reach), mode="replicate")
+        for side in (kernel, kernel.transpose(2, 3)):
+            around = F.conv2d(around, side, groups=channels)
+        field = weights @ F.normalize(around, dim=1)[0].flatten(1)  # of deviation 1, over all seeds
+    return torch.special.ndtr(field).view(1, 2, height, width).clamp(1e-4, 1 - 1e-4)
 
 
 def choose_color_precision(name: str, device: torch.device) -> str:
