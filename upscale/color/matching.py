@@ -15,6 +15,8 @@ from upscale.motion.flow import find_flow, grid
 SHARPNESS = 0.02
 """Temperature of the attention: cosines of cells that differ by this count a third."""
 
+UNLIKE = 12.0
+"""Codes of ``flow.matchable``, whose deviation is 50, by which the same thing may differ."""
 
 UNALIKE, ALIKE = 0.45, 0.75
 """Cosines between which the best match of a cell passes from none to one that can be relied on."""
@@ -107,10 +109,6 @@ def move(
         cv2.remap(plane, half, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for plane in chroma
     ]
     return np.stack([*moved, trust]).astype(np.float32)
-
-
-UNLIKE = 12.0
-"""Codes of ``flow.matchable``, whose deviation is 50, by which the same thing may differ."""
 
 
 def blended(moved: list[NDArray[np.float32]], distances: list[int]) -> NDArray[np.float32]:
