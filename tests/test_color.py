@@ -420,6 +420,7 @@ def test_saturation_nought_is_grey(grey: Path, tmp_path: Path, upscale: Run) -> 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (["--saturation", "2"], "add --color auto"),
         (["--color", "reference"], "needs something to follow"),
         (["--reference", "nowhere.png"], "nowhere.png: No such file"),
         (["--color", "auto", "--reference", "PICTURE"], "--reference is for --color reference"),
@@ -544,6 +545,21 @@ def test_the_color_network_is_trained_from_photos_and_its_file_is_small(
     told = weights.describe(output)
     assert (told.kind, told.scale, told.training["pictures"]) == ("color", 1, 2)
     assert output.stat().st_size < 1.2 * sum(value.numel() for value in weights.load(output).parameters())
+
+
+def test_wrong_usage_of_the_lab_is_a_line_and_no_traceback(photos: Path, tmp_path: Path) -> None:
+    grey = grey_film(tmp_path / "grey.mkv", 1, 2)
+    for arguments, said in (
+        (["train", "color", photos, "out", "--also", grey], "teaches no colours"),
+        (["train", "luma", photos, "out", "--also", photos], "--also is for color"),
+        (["evaluate", photos, "--sheet", "x.jpg"], "add --color"),
+        (["evaluate", "--color", photos, "--sheet", tmp_path / "no" / "x.jpg"], "no such folder"),
+    ):
+        result = CliRunner().invoke(lab, [str(argument) for argument in arguments])
+        assert result.exit_code in (1, 2)
+        assert said in result.stderr
+        assert result.exc_info is not None
+        assert result.exc_info[0] is SystemExit
 
 
 def test_kernels_that_are_stored_in_bytes_come_back_nearly_as_they_were(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ Net = TypeVar("Net", ColorNet, ChromaNet)
 
 HINTED = 0.7
 """Share of what hints say by themselves, where they are sure, in a frame that follows: the errors of the
-network and theirs are not the same, and their mean is nearer to the truth than either, by 0.5 dB."""
+network and theirs are not the same, and what hints do not know keeps the network's colours."""
 
 ENLARGED_BY = 1.1
 """Chroma that has to grow by more than this is guided by luma once more."""

@@ -93,6 +93,8 @@ class ColorOptions:
 
     def check(self) -> None:
         """Raises UsageError for options that contradict each other."""
+        if not self.wanted and replace(self, references=()) != ColorOptions():
+            raise UsageError("--color-… and --saturation say how to colour; add --color auto")
         if self.color == "reference" and not self.references:
             raise UsageError("--color reference needs something to follow; give --reference IMAGE")
         if self.references and self.color != "reference":

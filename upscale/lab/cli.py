@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from upscale.cli import Time, reporting_errors
+from upscale.errors import UpscaleError
 from upscale.progress import TrainingProgress
 from upscale.sampling.options import PRECISIONS
 from upscale.sampling.process import leave_cores_to_encoders
@@ -229,7 +230,12 @@ def evaluate(
     from upscale.sampling.options import SampleOptions
 
     sample = SampleOptions(seed=seed, device=device, precision=precision)
+    if sheet is not None and not color:
+        raise click.UsageError("--sheet shows colours; add --color")
     if color:
+        from upscale.color.film import check_installed
+
+        check_installed()
         if sheet is not None:
             _write_color_sheet(inputs, sheet, sample)
             return
@@ -280,7 +286,11 @@ def _write_color_sheet(folders: tuple[Path, ...], sheet: Path, sample: "SampleOp
 
     if sheet.suffix.lower() not in (".jpg", ".jpeg"):
         raise click.UsageError(f"{sheet}: the sheet is a JPEG; give it a name that ends in .jpg")
-    cv2.imwrite(str(sheet), photo_sheet(folders, 24, sample)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+    if not sheet.parent.is_dir():
+        raise UpscaleError(f"{sheet.parent}: no such folder; make it first")
+    shown = photo_sheet(folders, 24, sample)[..., ::-1]
+    if not cv2.imwrite(str(sheet), shown, [cv2.IMWRITE_JPEG_QUALITY, 88]):
+        raise UpscaleError(f"{sheet}: cannot be written")
 
 
 def _evaluate_color(

@@ -37,6 +37,9 @@ SIDE = 256
 HELD = 640
 """Pixels of the shorter side at which pictures are held at most."""
 
+GREY = 0.006
+"""Mean distance of chroma from neutral below which a picture teaches no colours."""
+
 APART = 5
 """Frames that a scene in motion has at most, and one."""
 
@@ -146,10 +149,6 @@ def _pictures(folder: Path) -> list[Picture]:
     return held
 
 
-GREY = 0.006
-"""Mean distance of chroma from neutral below which a picture teaches no colours."""
-
-
 def _held(picture: NDArray[np.float32]) -> Picture:
     _, height, width = picture.shape
     factor = min(1.0, HELD / min(height, width))
@@ -164,7 +163,9 @@ def _film(path: Path) -> list[Picture]:
         for number, frame in enumerate(source.frames()):
             if number == FRAMES:
                 break
-            luma, chroma = frame.planes[0], frame.planes[1]
+            if len(frame.planes) == 1:
+                raise UpscaleError(f"{path}: is grey, and teaches no colours")
+            luma, chroma = frame.planes
             size = luma.shape[2], luma.shape[1]
             large = [cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) for plane in chroma]
             frames.append(_held(np.stack([luma[0], *large])))

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from upscale.errors import UpscaleError
+from upscale.color.film import check_installed
+from upscale.errors import UpscaleError, UsageError
 from upscale.lab.colors import Album, ColorLessons, Sample
 from upscale.lab.dataset import Batch, Crops, Lessons, downsample, load_pictures
 from upscale.lab.shards import Shards
@@ -85,6 +86,8 @@ class Course:
 
 def crops_or_shards(folders: Sequence[Path], options: TrainOptions) -> Lessons:
     """What a folder has to teach: its shards if there are any, else its pictures. Raises UpscaleError."""
+    if len(folders) > 1:
+        raise UsageError(f"{options.kind} networks learn from one folder; --also is for color")
     (folder,) = folders
     if options.crop % options.scale:
         raise UpscaleError(f"a crop of {options.crop} is not a multiple of the scale, {options.scale}")
@@ -97,6 +100,7 @@ def crops_or_shards(folders: Sequence[Path], options: TrainOptions) -> Lessons:
 
 def colours(paths: Sequence[Path], options: TrainOptions) -> Lessons:
     """Folders of pictures and films, all in one album. Raises UpscaleError."""
+    check_installed()
     return ColorLessons(Album.load(paths), options.batch, options.seed)
 
 

@@ -31,7 +31,6 @@ FEATURES = (24, 40, 112, 320)
 UNIT = 8.0
 """Chroma is about an eighth of its range; the network reads it enlarged by this."""
 
-
 DROPPED = 0.25
 """Share of the features' channels that training leaves out, so that no picture is known by heart."""
 
@@ -134,7 +133,6 @@ class ColorNet(nn.Module):
         luma : (N, 1, H, W) in [0, 1], sides multiples of 32; levels : see ``color.features.Features``.
         """
         levels = (F.pixel_unshuffle(levels[0], 2), *levels[1:])
-        # Channels of one picture by their own root mean square: blocks differ a hundredfold.
         read = [
             layer(F.dropout2d(_levelled(level), DROPPED, self.training))
             for layer, level in zip(self.read, levels, strict=True)
