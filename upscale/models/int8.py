@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from upscale.models.luma import LumaPixelCNN, ResidualBlock
+from upscale.models.conditioning import Conditioning, ResidualBlock
 
 ZERO = 128
 """The code of zero where features are signed."""
@@ -129,13 +129,13 @@ def has_int8() -> bool:
     return True
 
 
-def calibrated(network: LumaPixelCNN) -> bool:
+def calibrated(network: Conditioning) -> bool:
     """Whether the network was ever observed, and so has ranges."""
     blocks = itertools.chain(*network.residual_blocks)
     return all(isinstance(block, ResidualBlock) and bool(block.ranges[:2].all()) for block in blocks)
 
 
-def quantise(network: LumaPixelCNN) -> None:
+def quantise(network: Conditioning) -> None:
     """Put integers in the place of a calibrated network's blocks."""
     assert isinstance(network.enter, nn.Conv2d)
     network.enter = SteadyConv(network.enter)
@@ -174,7 +174,7 @@ class Spread:
 
 
 @contextlib.contextmanager
-def observing(network: LumaPixelCNN) -> Iterator[None]:
+def observing(network: Conditioning) -> Iterator[None]:
     """Note all that the network computes meanwhile, and set the ranges of its blocks by it."""
     hooks, spreads = [], []
     for block in itertools.chain(*network.residual_blocks):

@@ -5,10 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from upscale.models.conditioning import SIGNAL
 from upscale.models.luma import LumaPixelCNN
-
-SIGNAL = (-0.08, 1.1)
-"""What limited-range codes can hold, headroom and footroom included: (0 - 16) / 219 to (255 - 16) / 219."""
 
 PIECE = 1 << 17
 """Pixels that a CPU samples at a time: some ten planes of them fit its caches."""
