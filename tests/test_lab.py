@@ -24,7 +24,7 @@ from upscale.lab.metrics import psnr, ssim
 from upscale.lab.train import schedule, train
 from upscale.media.picture import lanczos, read_picture, to_rgb, write_picture
 from upscale.models import weights
-from upscale.models.catalog import find_stage
+from upscale.models.catalog import CLEAN, find_stage
 from upscale.models.luma import LumaConfig, LumaPixelCNN
 from upscale.planes import WINDOW
 from upscale.sampling.multiscale import sample_luma
@@ -139,7 +139,7 @@ def test_the_learning_rate_rises_and_falls() -> None:
 
 
 def test_the_likelihood_prefers_the_truth(pictures: Path) -> None:
-    network = weights.load(find_stage("clean", 2).luma.path)
+    network = weights.load(find_stage(CLEAN, 2).luma.path)
     high = load_pictures(pictures, slice(0, 1), 64)[0][None, :, :64, :64].float() / 255
     loss, worse = (
         courses.luma_loss(
@@ -152,7 +152,7 @@ def test_the_likelihood_prefers_the_truth(pictures: Path) -> None:
 
 def test_errors_can_be_averaged_as_decibels_are() -> None:
     """The geometric mean: a sample ten times nearer to the truth counts as much as the other."""
-    network = weights.load(find_stage("clean", 2).luma.path)
+    network = weights.load(find_stage(CLEAN, 2).luma.path)
     low, random = torch.full((2, 1, 16, 16), 0.5), torch.Generator()
     near, far = (torch.full((1, 1, 32, 32), 0.5 + error) for error in (0.02, 0.2))
     chosen = options(likelihood=0.0, geometric=True)

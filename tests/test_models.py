@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from upscale.errors import UpscaleError
-from upscale.models import weights
-from upscale.models.catalog import find_stage, stages_for
+from upscale.models import catalog, weights
+from upscale.models.catalog import MODELS, find_stage
 from upscale.models.chroma import ChromaConfig, ChromaNet
 from upscale.models.judge import STEPS, Judge, damage, error_of
 from upscale.models.layers import bicubic_cells, upsampling_kernel
@@ -289,14 +289,14 @@ def test_bad_weights_are_a_clear_error(name: str, tmp_path: Path) -> None:
         weights.load(path)
 
 
-@pytest.mark.parametrize("family", ["clean", "film"])
+@pytest.mark.parametrize("family", [catalog.CLEAN, catalog.FILM])
 @pytest.mark.parametrize("scale", [2, 4])
-def test_shipped_weights_load_and_say_what_they_are(family: str, scale: int) -> None:
+def test_shipped_weights_load_and_say_what_they_are(family: catalog.Family, scale: int) -> None:
     stage = find_stage(family, scale)
     for described in (stage.luma, stage.chroma):
         network = weights.load(described.path)
         assert network.scale == scale
-        assert network.frames == (5 if (family, network.kind) == ("film", "luma") else 1)
+        assert network.frames == (5 if (family, network.kind) == (catalog.FILM, "luma") else 1)
         card = described.path.with_suffix(".md").read_text()
         assert hashlib.sha256(described.path.read_bytes()).hexdigest() in card
 
@@ -305,7 +305,7 @@ def test_shipped_weights_load_and_say_what_they_are(family: str, scale: int) -> 
     ("scale", "stages"), [(1.01, [2]), (2, [2]), (2.1, [4]), (4, [4]), (4.5, [4, 2]), (8, [4, 2])]
 )
 def test_other_scales_run_the_next_larger(scale: float, stages: list[int]) -> None:
-    assert stages_for(scale) == stages
+    assert MODELS["film"].stages(scale) == stages
 
 
 def test_a_narrow_mixture_beats_a_wide_one_where_it_is_right() -> None:

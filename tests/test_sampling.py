@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from upscale.errors import UsageError
 from upscale.models import int8, weights
-from upscale.models.catalog import find_stage
+from upscale.models.catalog import FILM, find_stage
 from upscale.models.judge import error_of
 from upscale.models.luma import LumaConfig, LumaPixelCNN
 from upscale.models.mixture import log_odds
@@ -22,7 +22,7 @@ from upscale.sampling.memory import choose_tile, parse_size
 from upscale.sampling.multiscale import SIGNAL, mean_luma, sample_luma
 from upscale.sampling.noise import uniform_noise
 from upscale.sampling.options import SampleOptions
-from upscale.sampling.tiles import Tiles, spans
+from upscale.sampling.tiles import Cut, Halo, Tiles, spans
 from upscale.sampling.upscaler import Upscaler, choose_device, choose_precision
 
 
@@ -50,11 +50,14 @@ def test_noise_differs_by_seed_and_stream_and_is_uniform() -> None:
     length=st.integers(1, 200),
     tile=st.integers(0, 70),
     halo=st.integers(0, 20),
+    after=st.integers(0, 20),
     grid=st.sampled_from([1, 2]),
 )
-def test_tiles_cover_every_pixel_once_with_its_halo(length: int, tile: int, halo: int, grid: int) -> None:
-    halo *= grid
-    window, tiles = spans(length, tile, halo, grid)
+def test_tiles_cover_every_pixel_once_with_its_halo(
+    length: int, tile: int, halo: int, after: int, grid: int
+) -> None:
+    halo, after = halo * grid, after * grid
+    window, tiles = spans(length, tile, (halo, after), grid)
     assert [t for span in tiles for t in range(span.start, span.stop)] == list(range(length))
     assert all(span.window % grid == 0 for span in tiles)
     lengths = [span.stop - span.start for span in tiles]
@@ -62,12 +65,12 @@ def test_tiles_cover_every_pixel_once_with_its_halo(length: int, tile: int, halo
     if grid > 1:
         for span in tiles:
             assert 0 <= span.window <= max(span.start - halo, 0)
-            assert min(span.stop + halo, length) <= span.window + window <= length
+            assert min(span.stop + after, length) <= span.window + window <= length
         return
     assert max(lengths[:-1], default=0) - lengths[-1] < len(tiles)  # no window for a sliver
     for span in tiles:
         assert 0 <= span.window <= max(span.start - halo, 0)
-        assert min(span.stop + halo, length) <= span.window + window <= length
+        assert min(span.stop + after, length) <= span.window + window <= length
 
 
 @settings(deadline=None)
@@ -89,7 +92,9 @@ def test_split_and_put_together_is_the_whole(
         blurred = F.avg_pool2d(b, 2 * scale + 1, 1, scale)  # reaches one input pixel
         return torch.cat([enlarged, blurred], 1)
 
-    tiled = Tiles(scale, (tile, tile), 1, batch).run(network, [(low, 1), (high, scale)])
+    tiled = Tiles(Cut(scale, Halo.all_around(1)), (tile, tile), batch).run(
+        network, [(low, 1), (high, scale)]
+    )
     torch.testing.assert_close(tiled, network(low, high))
 
 
@@ -243,7 +248,7 @@ def test_what_is_to_be_kept_stays() -> None:
 
 @pytest.mark.parametrize("scale", [2, 4])
 def test_the_judge_tells_how_grainy_a_film_is(scale: int) -> None:
-    network = weights.load(find_stage("film", scale).luma.path)
+    network = weights.load(find_stage(FILM, scale).luma.path)
     assert isinstance(network, LumaPixelCNN)
     random = np.random.default_rng(3)
     slope = np.linspace(0.3, 0.6, 128, dtype=np.float32) * np.ones((1, 96, 1), np.float32)
@@ -360,7 +365,7 @@ def test_only_the_tiles_that_change_are_computed(place: tuple[int, int]) -> None
         return F.avg_pool2d(low, 3, 1, 1, divisor_override=1)
 
     low = torch.rand(1, 1, 40, 50)
-    tiles = Tiles(1, (10, 10), 1, 4)
+    tiles = Tiles(Cut(1, Halo.all_around(1)), (10, 10), 4)
     tiles.run(network, [(low, 1)])
     assert tiles.computed == 20
     first = tiles.run(network, [(low.clone(), 1)])
@@ -383,7 +388,7 @@ def test_tiles_get_smaller_until_they_fit() -> None:
             raise torch.cuda.OutOfMemoryError
         return low
 
-    tiles = Tiles(1, (0, 0), 2, 1)
+    tiles = Tiles(Cut(1, Halo.all_around(2)), (0, 0))
     low = torch.rand(1, 1, 40, 50)
     while True:
         try:
@@ -426,7 +431,7 @@ def test_more_memory_never_means_more_to_compute(height: int, width: int, memory
     def computed(memory: int) -> int:
         tile = choose_tile((height, width), 2, halo, memory)
         (high, rows), (wide, columns) = (
-            spans(length, side, halo) for length, side in zip((height, width), tile, strict=True)
+            spans(length, side, (halo, halo)) for length, side in zip((height, width), tile, strict=True)
         )
         return high * len(rows) * wide * len(columns)
 

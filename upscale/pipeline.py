@@ -36,7 +36,7 @@ from upscale.media.read.source import ReadOptions, Source, samples
 from upscale.media.write.destination import Destination, destination, existing
 from upscale.media.write.encoder import EncodeOptions, Encoder, check_encoder, default_codec, settle
 from upscale.media.write.writer import Writer
-from upscale.models.catalog import find_model, stages_for
+from upscale.models.catalog import find_model
 from upscale.motion.deflicker import Flicker, deflickered
 from upscale.motion.window import Noise, windowed
 from upscale.planes import Planes
@@ -279,7 +279,7 @@ def prepared(job: Job) -> Iterator[Plan]:
         encoder = settle(info, job.encode, codec, target.container)
         size = output_size(info, job, encoder.step)
         encoder.check(size)
-        stages_for(max(size[0] / info.width, size[1] / info.height))
+        find_model(job.sample.model).stages(max(size[0] / info.width, size[1] / info.height))
         if job.strict and encoder.notes:
             raise UpscaleError(f"{job.target}: {encoder.notes[0]}, which --strict forbids")
         notes += encoder.notes

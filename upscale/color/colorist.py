@@ -25,7 +25,7 @@ from upscale.color.references import read_reference
 from upscale.media.frame import Frame, Key
 from upscale.media.info import VideoInfo
 from upscale.models import palette, weights
-from upscale.models.catalog import find_color, find_stage
+from upscale.models.catalog import CLEAN, find_color, find_stage
 from upscale.models.chroma import ChromaNet
 from upscale.models.color import FINE, ColorNet, Hints
 from upscale.planes import Planes
@@ -72,7 +72,7 @@ class Colorist:
         growth = max(FINE * own / seen for own, seen in sides)
         self._guided: ChromaNet | None = None
         if growth > ENLARGED_BY:
-            self._guided = self._load(find_stage("clean", 2 if growth <= 2 else 4).chroma, ChromaNet)
+            self._guided = self._load(find_stage(CLEAN, 2 if growth <= 2 else 4).chroma, ChromaNet)
         self._references: list[tuple[Colors, int | None]] = []
         for reference in options.references:
             if reference.shot is None:

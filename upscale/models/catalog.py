@@ -3,7 +3,7 @@
 import hashlib
 import importlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,23 @@ from upscale.errors import UpscaleError, UsageError
 
 if TYPE_CHECKING:
     from upscale.models.weights import WeightsFile
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Weights that go together, and what draws with them."""
+
+    luma: str
+    """The files are ``LUMA-xSCALE-luma`` and ``CHROMA-xSCALE-chroma``."""
+    chroma: str
+    sampler: str
+    """``module:class`` of a ``sampling.sampler.Sampler``."""
+    scales: tuple[int, ...] = (2, 4)
+    """That there are weights for."""
+
+    def sampled_by(self, network: Any, temperature: float) -> Any:
+        """A new sampler of its luma network."""
+        return _found(self.sampler)(network, temperature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +43,8 @@ class Model:
     """For whom it is, in a line."""
     runs: str
     """``module:class`` of what makes planes larger with it: see ``pipeline.Enlarger``."""
-    weights: tuple[str, ...] = ()
-    """Families of weights: of the first stage, and of those after it; without a second one all have the
-    first."""
-    sampler: str = ""
-    """``module:function`` that draws a picture from its luma network, for what runs networks."""
+    families: tuple[Family, ...] = ()
+    """Of the first stage, and of those after it; without a second one all have the first."""
     temperature: float | None = None
     """The default; None where there is nothing to dial."""
     denoises: bool = False
@@ -40,13 +54,17 @@ class Model:
         """A new instance of what runs it."""
         return _found(self.runs)(*arguments)
 
-    def draw(self) -> Any:
-        """Its sampler: see ``multiscale.sample_luma`` for the arguments."""
-        return _found(self.sampler)
-
-    def family(self, stage: int) -> str:
+    def family(self, stage: int) -> Family:
         """The weights of a stage."""
-        return self.weights[min(stage, len(self.weights) - 1)]
+        return self.families[min(stage, len(self.families) - 1)]
+
+    def stages(self, scale: float) -> list[int]:
+        """The native scales to run one after the other for a ``scale`` from 1 to 8."""
+        for chain in ([2], [4], [4, 2]):
+            there = all(native in self.family(n).scales for n, native in enumerate(chain) if self.families)
+            if there and scale <= math.prod(chain):
+                return chain
+        raise UsageError(f"a scale of {scale:g} is too large; the largest is 8")
 
     def chosen_temperature(self, asked: float | None) -> float:
         """What was asked for, or the default; 0 where there is nothing to dial."""
@@ -56,7 +74,10 @@ class Model:
 
 
 UPSCALER = "upscale.sampling.upscaler:Upscaler"
-MULTISCALE = "upscale.sampling.multiscale:"
+
+CLEAN = Family("clean", "clean", "upscale.sampling.multiscale:Multiscale")
+FILM = replace(CLEAN, luma="film", chroma="film")
+MEAN = replace(CLEAN, sampler="upscale.sampling.multiscale:Mean")
 
 MODELS = {
     model.name: model
@@ -65,8 +86,7 @@ MODELS = {
             "film",
             "for video, old footage above all: reads five frames, takes grain, dirt and compression away",
             UPSCALER,
-            ("film", "clean"),
-            MULTISCALE + "sample_luma",
+            (FILM, CLEAN),
             temperature=0.35,
             denoises=True,
         ),
@@ -74,16 +94,14 @@ MODELS = {
             "clean",
             "for pictures and for clean video: multiscale PixelCNN on luma, chroma guided by it",
             UPSCALER,
-            ("clean",),
-            MULTISCALE + "sample_luma",
+            (CLEAN,),
             temperature=0.5,
         ),
         Model(
             "mean",
             "the mean head of clean, to compare: a ConvNet that answers with the average; no temperature",
             UPSCALER,
-            ("clean",),
-            MULTISCALE + "mean_luma",
+            (MEAN,),
         ),
         Model(
             "nearest",
@@ -121,36 +139,30 @@ class Stage:
     chroma: "WeightsFile"
 
 
-def stages_for(scale: float) -> list[int]:
-    """The native scales to run one after the other for a ``scale`` from 1 to 8."""
-    for chain in ([2], [4], [4, 2]):
-        if scale <= math.prod(chain):
-            return chain
-    raise UsageError(f"a scale of {scale:g} is too large; the largest is 8")
-
-
 def weights_digest(model: Model, color: bool = False) -> str:
     """Tells the weights of a model, and of the colour network with ``color``, from others by that name;
     empty where there are none."""
     digest = hashlib.blake2b(digest_size=16)
     folder = Path(str(resources.files("upscale.weights")))
-    names = [f"{family}-*.safetensors" for family in model.weights] + ([COLOR] if color else [])
-    for name in names:
+    names = [COLOR] if color else []
+    for family in model.families:
+        names += f"{family.luma}-*-luma.safetensors", f"{family.chroma}-*-chroma.safetensors"
+    for name in sorted(set(names)):
         for path in sorted(folder.glob(name)):
             digest.update(path.read_bytes())
     return digest.hexdigest() if names else ""
 
 
-def find_stage(family: str, scale: int) -> Stage:
+def find_stage(family: Family, scale: int) -> Stage:
     """The shipped weights of a family for a native scale. Raises UpscaleError if they are missing or
     damaged."""
     from upscale.models import weights  # here, as it loads torch
 
     files = []
-    for kind in ("luma", "chroma"):
-        path = Path(str(resources.files("upscale.weights"))) / f"{family}-x{scale}-{kind}.safetensors"
+    for name, kind in ((family.luma, "luma"), (family.chroma, "chroma")):
+        path = Path(str(resources.files("upscale.weights"))) / f"{name}-x{scale}-{kind}.safetensors"
         if not path.exists():
-            raise UpscaleError(f"no {family} weights for x{scale} ({kind}); install the package again")
+            raise UpscaleError(f"no {name} weights for x{scale} ({kind}); install the package again")
         files.append(weights.describe(path))
     return Stage(*files)
 

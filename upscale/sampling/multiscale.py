@@ -5,8 +5,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from upscale.models.conditioning import SIGNAL
+from upscale.models.conditioning import SIGNAL, Conditioning
 from upscale.models.luma import LumaPixelCNN
+from upscale.models.mixture import log_odds
+from upscale.sampling.sampler import Tiled
+from upscale.sampling.tiles import Cut
 
 PIECE = 1 << 17
 """Pixels that a CPU samples at a time: some ten planes of them fit its caches."""
@@ -47,12 +50,41 @@ def _pieces(planes: Tensor) -> Iterator[slice]:
     return (slice(top, top + rows) for top in range(0, height, rows))
 
 
-def mean_luma(
-    network: LumaPixelCNN, low: Tensor, odds: Tensor | None = None, temperature: float = 0.0
-) -> Tensor:
-    """The mean head alone: the ConvNet of the paper's comparison, which answers with an average.
-
-    As ``sample_luma``, but that nothing is drawn: odds and temperature are not looked at.
-    """
+def mean_luma(network: Conditioning, low: Tensor) -> Tensor:
+    """The mean head alone: the ConvNet of the paper's comparison, which answers with an average."""
     mean, _ = network.condition(low)
     return network.to_picture(mean.clamp(*SIGNAL))
+
+
+class Multiscale:
+    """``sample_luma`` for frames: see ``Sampler``."""
+
+    def __init__(self, network: LumaPixelCNN, temperature: float):
+        self._network, self._temperature = network, temperature
+
+    def laid_out(self, uniform: Tensor) -> Tensor:
+        return self._network.to_cells(log_odds(uniform))
+
+    def __call__(self, low: Tensor, noise: Tensor | None, tiled: Tiled) -> Tensor:
+        def run(low: Tensor, odds: Tensor | None = None) -> Tensor:
+            low = low.contiguous(memory_format=torch.channels_last)
+            return sample_luma(self._network, low, odds, self._temperature)
+
+        inputs = [(low, 1)] if noise is None else [(low, 1), (noise, 1)]
+        return tiled("luma", run, inputs, Cut.of(self._network))
+
+
+class Mean:
+    """``mean_luma`` for frames: see ``Sampler``."""
+
+    def __init__(self, network: Conditioning, temperature: float):
+        self._network = network
+
+    def laid_out(self, uniform: Tensor) -> Tensor:
+        return uniform
+
+    def __call__(self, low: Tensor, noise: Tensor | None, tiled: Tiled) -> Tensor:
+        def run(low: Tensor) -> Tensor:
+            return mean_luma(self._network, low.contiguous(memory_format=torch.channels_last))
+
+        return tiled("luma", run, [(low, 1)], Cut.of(self._network))

@@ -13,9 +13,54 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+
+class Halo(NamedTuple):
+    """Input pixels that a window reaches beyond its tile, on each side."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @classmethod
+    def all_around(cls, pixels: int) -> "Halo":
+        return cls(pixels, pixels, pixels, pixels)
+
+
+class Windowed(Protocol):
+    """A network that sees so far, from windows that begin at a multiple of ``grid``."""
+
+    @property
+    def scale(self) -> int: ...
+    @property
+    def receptive_field(self) -> int: ...
+    @property
+    def grid(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How what works on tiles wants its frames cut."""
+
+    scale: int
+    """Output pixels a side of an input pixel."""
+    halo: Halo
+    grid: int = 1
+    """A tile's window begins at a multiple of this, in input pixels."""
+    tile: int = 0
+    """Side of a tile in input pixels; 0 is what fits the memory."""
+    batch: int = 1
+    """Tiles at once, at least; a CPU takes no more."""
+
+    @classmethod
+    def of(cls, network: "Windowed") -> "Cut":
+        """What a network asks for that is to answer to tiles as to the whole frame."""
+        return cls(network.scale, Halo.all_around(network.receptive_field), network.grid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +72,22 @@ class Span:
     stop: int
 
 
-def spans(length: int, tile: int, halo: int, grid: int = 1) -> tuple[int, list[Span]]:
+def spans(length: int, tile: int, halo: tuple[int, int], grid: int = 1) -> tuple[int, list[Span]]:
     """The length of every window along an axis, and the tiles that cover ``length``.
 
     Tiles are as long as one another, give or take, and ``tile`` at most; 0 is a single one. Every window
-    begins at a multiple of ``grid``, and so do tiles; ``halo`` is one."""
+    begins at a multiple of ``grid``, and so do tiles; so far a window reaches before and after its tile,
+    ``halo``, are multiples too."""
+    before, after = halo
     if tile > 0:
         tile = math.ceil(length / math.ceil(length / tile))
         tile = max(tile // grid, 1) * grid if tile % grid else tile
         # As far from a multiple as the length is, so that the last window ends where the picture does.
-        window = tile + 2 * halo + (length - tile) % grid
+        window = tile + before + after + (length - tile) % grid
     if tile <= 0 or window >= length:
         return length, [Span(0, 0, length)]
     return window, [
-        Span(min(max(start - halo, 0), length - window), start, min(start + tile, length))
+        Span(min(max(start - before, 0), length - window), start, min(start + tile, length))
         for start in range(0, length, tile)
     ]
 
@@ -51,15 +98,13 @@ class Tiles:
     A tile whose window is, bit for bit, what it was in the frame before keeps its answer.
     """
 
-    def __init__(
-        self, scale: int, tile: tuple[int, int], halo: int, batch: int, reuse: bool = True, grid: int = 1
-    ):
+    def __init__(self, cut: Cut, tile: tuple[int, int], batch: int = 1, reuse: bool = True):
         """``tile`` is the height and the width of a tile in input pixels, at most; 0 is the whole frame's.
+        It and ``batch`` are instead of those of ``cut``.
 
         Without ``reuse`` no tile is compared with the one before, which on a GPU means to wait for it.
         """
-        self._reuse, self._grid = reuse, grid
-        self._scale, self._tile, self._halo, self._batch = scale, tile, halo, batch
+        self._cut, self._tile, self._batch, self._reuse = cut, tile, batch, reuse
         self._size = (0, 0)
         self._inputs: list[Tensor] = []
         self._answer: Tensor | None = None
@@ -69,15 +114,15 @@ class Tiles:
     def run(self, network: Callable[..., Tensor], inputs: list[tuple[Tensor, int]]) -> Tensor:
         """The network's answer to a frame, (1, C', scale*H, scale*W), on the device; not to be changed.
 
-        inputs : planes (1, C, k*H, k*W), each with its k: 1 for a plane at the input's resolution (the
-        first one is), ``scale`` for one at the output's.
+        inputs : planes (1, C, k*H, k*W), each with its k: 1 for a plane at the input's resolution,
+        ``scale`` for one at the output's.
         """
-        height, width = inputs[0][0].shape[2:]
+        first, k = inputs[0]
+        height, width = (length // k for length in first.shape[2:])
         self._size = height, width
-        (high, rows), (wide, columns) = (
-            spans(length, tile, self._halo, self._grid)
-            for length, tile in zip(self._size, self._tile, strict=True)
-        )
+        halo, grid = self._cut.halo, self._cut.grid
+        high, rows = spans(height, self._tile[0], (halo.top, halo.bottom), grid)
+        wide, columns = spans(width, self._tile[1], (halo.left, halo.right), grid)
         places = list(product(rows, columns))
 
         def windows(planes: list[Tensor], place: tuple[Span, Span]) -> list[Tensor]:
@@ -105,8 +150,8 @@ class Tiles:
         if len(places) == 1:
             answer = network(*planes)
         else:
-            for first in range(0, len(changed), self._batch):
-                group = changed[first : first + self._batch]
+            for start in range(0, len(changed), self._batch):
+                group = changed[start : start + self._batch]
                 stacked = [
                     torch.cat(parts)
                     for parts in zip(*(windows(planes, place) for place in group), strict=True)
@@ -121,7 +166,7 @@ class Tiles:
     def halve(self) -> bool:
         """Make the tiles half as large, for want of memory; False if they are too small already."""
         height, width = (tile or length for tile, length in zip(self._tile, self._size, strict=True))
-        if min(height, width) < 2 * self._halo:
+        if min(height, width) < 2 * max(self._cut.halo):
             return False
         self._inputs, self._tile = [], (height // 2, width // 2)
         return True
@@ -129,7 +174,7 @@ class Tiles:
     def _put(
         self, answers: Tensor, group: list[tuple[Span, Span]], size: tuple[int, int], result: Tensor | None
     ) -> Tensor:
-        scale = self._scale
+        scale = self._cut.scale
         if result is None:
             result = answers.new_empty((1, answers.shape[1], size[0] * scale, size[1] * scale))
         for answer, (r, c) in zip(answers, group, strict=True):

@@ -1,5 +1,6 @@
 """A frame's planes in, the same planes larger out: the networks, their noise and their tiles together."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Self
 
@@ -10,18 +11,18 @@ from torch import Tensor
 
 from upscale.errors import UpscaleError, UsageError
 from upscale.models import weights
-from upscale.models.catalog import find_model, find_stage, stages_for
+from upscale.models.catalog import Family, find_model, find_stage
 from upscale.models.chroma import ChromaNet
+from upscale.models.conditioning import Conditioning
 from upscale.models.int8 import calibrated, has_int8, quantise
-from upscale.models.luma import LumaPixelCNN
-from upscale.models.mixture import log_odds
 from upscale.planes import Planes
 from upscale.sampling.chroma import luma_at_chroma, resite, siting_shift
 from upscale.sampling.memory import LARGEST_WINDOW, PROGRAM, choose_tile
 from upscale.sampling.noise import uniform_noise
 from upscale.sampling.options import SampleOptions
 from upscale.sampling.process import keep_large_blocks
-from upscale.sampling.tiles import Tiles
+from upscale.sampling.sampler import Sampler
+from upscale.sampling.tiles import Cut, Tiles
 from upscale.sampling.transfers import Transfers
 
 
@@ -44,7 +45,6 @@ class Upscaler:
         self.options = options
         self.model = find_model(options.model)
         self.temperature = self.model.chosen_temperature(options.temperature)
-        self._draw = self.model.draw()
         self.device = choose_device(options.device)
         self.precision = choose_precision(options.precision, self.device)
         if self.device.type == "cpu":
@@ -52,7 +52,14 @@ class Upscaler:
         if options.threads:
             torch.set_num_threads(options.threads)
         scale = max(target[0] / source[0], target[1] / source[1])
-        self.stages = [self._load_stage(*stage) for stage in enumerate(stages_for(scale))]
+        chain = [
+            (self.model.family(number), native) for number, native in enumerate(self.model.stages(scale))
+        ]
+        self.stages = [self._load_stage(*stage) for stage in chain]
+        self._samplers: list[Sampler] = [
+            family.sampled_by(luma, self.temperature)
+            for (family, _), (luma, _) in zip(chain, self.stages, strict=True)
+        ]
         self._noise: dict[int, tuple[int, Tensor]] = {}
         self._tiled: dict[tuple[str, int], Tiles] = {}
         self.notes: set[str] = set()
@@ -68,13 +75,13 @@ class Upscaler:
         height, width = source
         return cls((height, width), (height * scale, width * scale), (1, 1), True, options)
 
-    def _load_stage(self, number: int, scale: int) -> tuple[LumaPixelCNN, ChromaNet]:
-        stage = find_stage(self.model.family(number), scale)
+    def _load_stage(self, family: Family, scale: int) -> tuple[Conditioning, ChromaNet]:
+        stage = find_stage(family, scale)
         networks = (weights.load(stage.luma.path), weights.load(stage.chroma.path))
         for network in networks:
             network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         luma, chroma = networks
-        assert isinstance(luma, LumaPixelCNN)
+        assert isinstance(luma, Conditioning)
         assert isinstance(chroma, ChromaNet)
         # Left to us, a network that was not calibrated stays float32.
         if self.precision == "int8" and calibrated(luma):
@@ -135,18 +142,10 @@ class Upscaler:
         self._before = planes, time, answer
         return answer
 
-    def _luma(self, network: LumaPixelCNN, luma: Tensor, number: int, time: int) -> Tensor:
-        luma = network.told(luma, 1 - (1 if self.options.denoise is None else self.options.denoise))
-
-        def run(low: Tensor, odds: Tensor | None = None) -> Tensor:
-            low = low.contiguous(memory_format=torch.channels_last)
-            with self._autocast():
-                return self._draw(network, low, odds, self.temperature)
-
-        inputs = [(luma, 1)]
-        if self.temperature > 0:
-            inputs.append((self._noise_of(number, network, luma, time), 1))
-        return self._in_tiles(("luma", number), run, inputs, network)
+    def _luma(self, network: Conditioning, luma: Tensor, number: int, time: int) -> Tensor:
+        low = network.told(luma, 1 - (1 if self.options.denoise is None else self.options.denoise))
+        noise = self._noise_of(number, low, time) if self.temperature > 0 else None
+        return self._samplers[number](low, noise, functools.partial(self._in_tiles, number))
 
     def _chroma(
         self,
@@ -165,36 +164,29 @@ class Upscaler:
         guide = luma_at_chroma(luma, self.subsampling, (height, width))
 
         def run(low: Tensor, high: Tensor) -> Tensor:
-            with self._autocast():
-                return network(low.contiguous(memory_format=torch.channels_last), high)
+            answer: Tensor = network(low.contiguous(memory_format=torch.channels_last), high)
+            return answer
 
-        larger = self._in_tiles(("chroma", number), run, [(chroma, 1), (guide, scale)], network)
+        larger = self._in_tiles(number, "chroma", run, [(chroma, 1), (guide, scale)], Cut.of(network))
         return larger[:, :, : -(-size[0] * scale // down), : -(-size[1] * scale // across)]
 
     def _in_tiles(
         self,
-        place: tuple[str, int],
+        number: int,
+        name: str,
         run: Callable[..., Tensor],
         inputs: list[tuple[Tensor, int]],
-        network: LumaPixelCNN | ChromaNet,
+        cut: Cut,
     ) -> Tensor:
-        if place not in self._tiled:
-            halo = network.receptive_field
-            height, width = inputs[0][0].shape[2:]
-            tile = self.options.tile, self.options.tile
-            on_cpu = self.device.type == "cpu"
-            if self.options.tile == 0:
-                largest = LARGEST_WINDOW if on_cpu else None
-                tile = choose_tile(
-                    (height, width), network.scale, halo, self._memory(), largest, self.window
-                )
-            # A CPU gains nothing from batches, and sums in another order: int8 would round otherwise.
-            batch = 1 if on_cpu else self.options.batch
-            self._tiled[place] = Tiles(network.scale, tile, halo, batch, on_cpu, network.grid)
-        tiles = self._tiled[place]
+        """As ``sampler.Tiled``, for one stage."""
+        tiles = self._tiled.get((name, number))
+        if tiles is None:
+            first, k = inputs[0]
+            tiles = self._tiled[name, number] = self._tiles(cut, (first.shape[2] // k, first.shape[3] // k))
         while True:
             try:
-                return tiles.run(run, inputs)
+                with self._autocast():
+                    return tiles.run(run, inputs)
             except torch.cuda.OutOfMemoryError:
                 if not tiles.halve():
                     raise UpscaleError(
@@ -202,6 +194,18 @@ class Upscaler:
                     ) from None
                 self.notes.add("there was not enough memory on the device: tiles were made smaller")
                 torch.cuda.empty_cache()
+
+    def _tiles(self, cut: Cut, size: tuple[int, int]) -> Tiles:
+        """For planes of ``size``, in input pixels."""
+        on_cpu = self.device.type == "cpu"
+        side = self.options.tile or cut.tile
+        tile = side, side
+        if not side:
+            largest = LARGEST_WINDOW if on_cpu else None
+            tile = choose_tile(size, cut.scale, max(cut.halo), self._memory(), largest, self.window)
+        # A CPU gains nothing from more, and sums in another order: int8 would round otherwise.
+        batch = cut.batch if on_cpu else max(cut.batch, self.options.batch)
+        return Tiles(cut, tile, batch, on_cpu)
 
     def _memory(self) -> int | None:
         """Bytes that may be taken; None where ``choose_tile`` is to look."""
@@ -221,14 +225,14 @@ class Upscaler:
             chroma = _resample(chroma, (-(-self.target[0] // down), -(-self.target[1] // across)))
         return luma, chroma
 
-    def _noise_of(self, number: int, network: LumaPixelCNN, luma: Tensor, time: int) -> Tensor:
-        """The noise for one stage at that time, as the log odds of its cells: drawn once."""
+    def _noise_of(self, number: int, low: Tensor, time: int) -> Tensor:
+        """The noise for one stage at that time, as its sampler wants it: drawn once."""
         known = self._noise.get(number)
         if known is None or known[0] != time:
-            height, width = luma.shape[2] * network.scale, luma.shape[3] * network.scale
+            scale = self.stages[number][0].scale
+            height, width = low.shape[2] * scale, low.shape[3] * scale
             uniform = uniform_noise(self.options.seed, height, width, number, time)
-            known = time, network.to_cells(log_odds(uniform.to(self.device)))
-            self._noise[number] = known
+            known = self._noise[number] = time, self._samplers[number].laid_out(uniform.to(self.device))
         return known[1]
 
     def _autocast(self) -> torch.autocast:
