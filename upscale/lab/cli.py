@@ -29,7 +29,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("kind", type=click.Choice(["luma", "chroma", "color"]))
+@click.argument("kind", type=click.Choice(["luma", "raster", "chroma", "color"]))
 @click.argument("lessons", type=FOLDER)
 @click.argument("output", type=FILE)
 @click.option("--scale", type=click.Choice(["2", "4"]), default="4", show_default=True)
@@ -197,6 +197,13 @@ def shards(
     multiple=True,
     help="Perceptual distances too, from the extra of that name; repeat for both.",
 )
+@click.option(
+    "-m",
+    "--model",
+    "models",
+    multiple=True,
+    help="Of pictures: mean and clean by default. Repeat it.",
+)
 @click.option("--preset", "presets", multiple=True, help="Of clips: how to degrade them; all by default.")
 @click.option("--frames", type=click.IntRange(2), default=12, show_default=True, help="Of every clip.")
 @click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True)
@@ -211,6 +218,7 @@ def evaluate(
     scale: str,
     temperatures: tuple[float, ...],
     perceptual: tuple[str, ...],
+    models: tuple[str, ...],
     presets: tuple[str, ...],
     frames: int,
     seed: int,
@@ -268,7 +276,12 @@ def evaluate(
         raise click.UsageError("one folder of pictures at a time")
     table = evaluation.Table(int(scale))
     for table in evaluation.evaluate(
-        inputs[0], int(scale), temperatures or evaluation.TEMPERATURES, perceptual, sample
+        inputs[0],
+        int(scale),
+        temperatures or evaluation.TEMPERATURES,
+        perceptual,
+        sample,
+        models or evaluation.MODELS,
     ):
         click.echo(f"{table.pictures} measured", err=True)
     if as_json:

@@ -18,17 +18,23 @@ from upscale.models import palette
 from upscale.models.chroma import ChromaConfig, ChromaNet
 from upscale.models.color import ColorConfig, ColorNet, Hints, color_order
 from upscale.models.luma import LumaConfig, LumaPixelCNN
-from upscale.models.mixture import LOG_SCALE_START, Mixture
+from upscale.models.mixture import LOG_SCALE_START, Mixture, log_odds
+from upscale.models.raster import RasterConfig, RasterPixelCNN, cross_entropy, level_of
 from upscale.models.weights import Network
 from upscale.motion.window import RADIUS
 from upscale.planes import WINDOW
 from upscale.sampling.multiscale import mean_luma, sample_luma
+from upscale.sampling.noise import uniform_noise
 
 MEAN_WEIGHT = 10.0
 """Weight of the mean head's error beside the likelihood in nats per pixel."""
 
 INEXACT = 0.008
 """Deviation of what is known from the truth, as a sampled colour is never quite the true one."""
+
+REHEARSED = 0.5
+"""Temperature at which ranges of features are set beside 0. A full sample strays much further: room for it
+would make the steps coarse for all the others."""
 
 EASY = 1 / 255
 """Added to the errors of samples before their geometric mean: flat ones would count for all."""
@@ -82,6 +88,9 @@ class Course:
     """What training makes small: of the network and a batch."""
     answers: Callable[[Any, Any], dict[str, tuple[Tensor, Tensor]]]
     """What is compared at an examination: name -> answer and truth."""
+    rehearse: Callable[[Any, Tensor], object] | None = None
+    """Compute what it does where it is used, of what it reads: ranges of features are set by that. None for
+    what is never run in 8-bit integers."""
 
 
 def crops_or_shards(folders: Sequence[Path], options: TrainOptions) -> Lessons:
@@ -93,7 +102,7 @@ def crops_or_shards(folders: Sequence[Path], options: TrainOptions) -> Lessons:
         raise UpscaleError(f"a crop of {options.crop} is not a multiple of the scale, {options.scale}")
     if any(folder.glob("*.safetensors")):
         return Shards(folder, options.kind, options.scale, options.crop, options.batch, options.seed)
-    planes = slice(0, 1) if options.kind == LumaPixelCNN.kind else slice(0, 3)
+    planes = slice(0, 3) if options.kind == ChromaNet.kind else slice(0, 1)
     pictures = load_pictures(folder, planes, options.crop)
     return Crops(pictures, options.scale, options.crop, options.batch, options.seed)
 
@@ -115,6 +124,13 @@ def _luma_network(options: TrainOptions, lessons: Lessons) -> Network:
             context_channels=options.context_channels,
             **seen,  # type: ignore[arg-type]
         )
+    )
+
+
+def _raster_network(options: TrainOptions, lessons: Lessons) -> Network:
+    doublings = options.scale.bit_length() - 1
+    return RasterPixelCNN(
+        RasterConfig(options.scale, options.channels, options.blocks, upper=(0,) * doublings)
     )
 
 
@@ -155,6 +171,22 @@ def _balanced(mixture: Mixture, residuals: Tensor, balance: float) -> Tensor:
     if not balance:
         return log_density
     return log_density * (balance * (mixture.log_scale.detach() - LOG_SCALE_START)).exp()
+
+
+def raster_loss(
+    network: RasterPixelCNN, batch: Batch, random: torch.Generator, options: TrainOptions
+) -> Tensor:
+    """Nats per pixel of the summed logits, and of the conditioning network's alone (the paper's equation
+    6), plus the error of the mean that levels are counted from."""
+    mean, codes = network.conditioned(batch.low.contiguous(memory_format=torch.channels_last))
+    error = torch.sqrt((batch.high - mean) ** 2 + 1e-6).mean()
+    levels = batch.high.mul(255).round() - level_of(mean.detach())
+    hidden = network.hidden(levels)
+    nats = sum(
+        cross_entropy(network.logits(known, codes), levels).mean()
+        for known in (hidden, torch.zeros_like(hidden))
+    )
+    return MEAN_WEIGHT * error + options.likelihood * nats
 
 
 def chroma_loss(network: ChromaNet, batch: Batch, random: torch.Generator, options: TrainOptions) -> Tensor:
@@ -212,6 +244,11 @@ def _luma_answers(network: LumaPixelCNN, batch: Batch) -> dict[str, tuple[Tensor
     }
 
 
+def _raster_answers(network: RasterPixelCNN, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
+    bicubic = _bicubic(batch.low, network.scale)
+    return {"bicubic": (bicubic, batch.high), "mean": (mean_luma(network, batch.low), batch.high)}
+
+
 def _chroma_answers(network: ChromaNet, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
     low, truth = batch.low, batch.high[:, 1:]
     return {
@@ -237,8 +274,18 @@ def _color_answers(network: ColorNet, batch: Sample) -> dict[str, tuple[Tensor, 
     return answers | {"true cells": (0.5 + network.enlarge(look, batch.coarse), truth)}
 
 
+def _sampled(network: LumaPixelCNN, low: Tensor) -> None:
+    height, width = (length * network.scale for length in low.shape[2:])
+    odds = network.to_cells(log_odds(uniform_noise(0, height, width)))
+    for temperature in (0.0, REHEARSED):
+        sample_luma(network, low, odds, temperature)
+
+
 COURSES = {
-    LumaPixelCNN.kind: Course(crops_or_shards, _luma_network, luma_loss, _luma_answers),
+    LumaPixelCNN.kind: Course(crops_or_shards, _luma_network, luma_loss, _luma_answers, _sampled),
+    RasterPixelCNN.kind: Course(
+        crops_or_shards, _raster_network, raster_loss, _raster_answers, RasterPixelCNN.conditioned
+    ),
     ChromaNet.kind: Course(crops_or_shards, _chroma_network, chroma_loss, _chroma_answers),
     ColorNet.kind: Course(colours, _color_network, color_loss, _color_answers),
 }

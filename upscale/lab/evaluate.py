@@ -15,7 +15,7 @@ from upscale.lab.dataset import downsample
 from upscale.lab.metrics import psnr, ssim
 from upscale.lab.perceptual import Distance, distances
 from upscale.media.picture import find_pictures, lanczos, read_picture, to_rgb
-from upscale.models.luma import LumaPixelCNN
+from upscale.models.catalog import find_model
 from upscale.motion.window import windowed
 from upscale.planes import Planes
 from upscale.sampling.options import SampleOptions
@@ -25,6 +25,9 @@ PERCEPTUAL_SIDE = 512
 """Side of the middle part that the perceptual distances see; they take seconds for every megapixel."""
 
 TEMPERATURES = (0.0, 0.3, 0.5, 0.7, 1.0)
+
+MODELS = ("mean", "clean")
+"""That are measured unasked."""
 
 
 @dataclass(slots=True)
@@ -47,13 +50,15 @@ def evaluate(
     temperatures: tuple[float, ...],
     perceptual: tuple[str, ...],
     sample: SampleOptions,
+    models: tuple[str, ...] = MODELS,
 ) -> Iterator[Table]:
-    """Measure every picture of ``folder`` on the clean track; yields the table so far after each.
+    """Measure ``models`` on every picture of ``folder``, on the clean track; yields the table so far after
+    each.
 
-    PSNR and SSIM are of luma, rounded to 8 bit; bits per pixel are what the PixelCNN would need to code the
-    true luma given the small picture; the perceptual distances see the middle of the
-    picture in RGB. Raises UpscaleError where the
-    folder holds no pictures, or the extra for the distances is missing.
+    PSNR and SSIM are of luma, rounded to 8 bit; bits per pixel are what a PixelCNN would need to code the
+    true luma given the small picture, whatever the temperature: they stand at the last; the perceptual
+    distances see the middle of the picture in RGB. Raises UpscaleError where the folder holds no pictures,
+    the extra for the distances is missing, or there is no such model.
     """
     measures = distances(perceptual)
     sums: dict[str, dict[str, float]] = {}
@@ -61,12 +66,13 @@ def evaluate(
     for path in find_pictures(folder):
         high = _cropped(torch.from_numpy(read_picture(path)), scale)
         low = downsample(high[None], scale)[0]
-        for name, answer in _answers(low, high, scale, temperatures, sample):
+        for name, answer, chosen in _answers(low, high, scale, temperatures, sample, models):
+            measured = _measured(answer, high, measures)
+            if chosen is not None and chosen.temperature == temperatures[-1]:
+                measured["bits/px"] = bits_per_pixel(low, high, scale, chosen)
             row = sums.setdefault(name, {})
-            for measure, value in _measured(answer, high, measures).items():
+            for measure, value in measured.items():
                 row[measure] = row.get(measure, 0.0) + value
-        likelihood = sums.setdefault("temperature 1", {})
-        likelihood["bits/px"] = likelihood.get("bits/px", 0.0) + bits_per_pixel(low, high, scale, sample)
         table.pictures += 1
         table.rows = {
             name: {measure: total / table.pictures for measure, total in row.items()}
@@ -76,37 +82,47 @@ def evaluate(
 
 
 def bits_per_pixel(low: Tensor, high: Tensor, scale: int, sample: SampleOptions) -> float:
-    """-log2 p(high luma | low luma) by the PixelCNN, over the number of output pixels; [3, H, W] each."""
+    """-log2 p(high luma | what the network reads) by a PixelCNN, over the number of output pixels; pictures
+    are [3, H, W]. Luma is rounded to 8 bit."""
     upscaler = Upscaler.for_pictures(low.shape[1:], scale, sample)
     network = upscaler.stages[0][0]
-    assert isinstance(network, LumaPixelCNN)
+    planes: Planes = (low[:1].numpy(),)
+    if upscaler.window:
+        (planes,) = windowed([planes])
     with torch.inference_mode():
-        small, large = low[None, :1].to(upscaler.device), high[None, :1].to(upscaler.device)
-        mean, features = network.condition(small)
-        residuals = network.to_cells(large) - mean
-        nats = sum(
-            float(mixture.log_mass(residuals[:, part]).sum())
-            for part, mixture in network.mixtures(features, residuals)
-        )
-    return -nats / math.log(2) / large.numel()
+        read = network.told(torch.from_numpy(planes[0])[None].to(upscaler.device), 0.0)
+        nats = float(network.nats(read, high[None, :1].to(upscaler.device).mul(255).round().div(255)))
+    return nats / math.log(2) / high[0].numel()
 
 
 def _answers(
-    low: Tensor, high: Tensor, scale: int, temperatures: tuple[float, ...], sample: SampleOptions
-) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    low: Tensor,
+    high: Tensor,
+    scale: int,
+    temperatures: tuple[float, ...],
+    sample: SampleOptions,
+    models: tuple[str, ...],
+) -> Iterator[tuple[str, NDArray[np.float32], SampleOptions | None]]:
+    """Name, picture [3, H, W], and how it was sampled, if it was at a temperature."""
     size = tuple(high.shape[1:])
     bicubic = F.interpolate(low[None], size=size, mode="bicubic", align_corners=False)[0]
-    yield "bicubic", bicubic.numpy()
-    yield "Lanczos", np.stack([lanczos(plane, (size[0], size[1])) for plane in low.numpy()])
-    variants = {"mean": ("mean", 0.0)} | {f"temperature {t:g}": ("clean", t) for t in temperatures}
-    variants["film, temperature 0"] = ("film", 0.0)
-    for name, (model, temperature) in variants.items():
-        chosen = replace(sample, model=model, temperature=temperature)
-        upscaler = Upscaler.for_pictures(low.shape[1:], scale, chosen)
-        planes: Planes = (low[:1].numpy(), low[1:].numpy())
-        if upscaler.window:
-            (planes,) = windowed([planes])
-        yield name, np.concatenate(upscaler(planes))
+    yield "bicubic", bicubic.numpy(), None
+    yield "Lanczos", np.stack([lanczos(plane, (size[0], size[1])) for plane in low.numpy()]), None
+    for model in models:
+        if find_model(model).temperature is None:
+            yield model, _enlarged(low, scale, replace(sample, model=model)), None
+            continue
+        for temperature in temperatures:
+            chosen = replace(sample, model=model, temperature=temperature)
+            yield f"{model}, temperature {temperature:g}", _enlarged(low, scale, chosen), chosen
+
+
+def _enlarged(low: Tensor, scale: int, chosen: SampleOptions) -> NDArray[np.float32]:
+    upscaler = Upscaler.for_pictures(low.shape[1:], scale, chosen)
+    planes: Planes = (low[:1].numpy(), low[1:].numpy())
+    if upscaler.window:
+        (planes,) = windowed([planes])
+    return np.concatenate(upscaler(planes))
 
 
 def _measured(answer: NDArray[np.float32], high: Tensor, measures: dict[str, Distance]) -> dict[str, float]:

@@ -131,7 +131,7 @@ class Shards:
         self._crop, self._batch = crop // scale, batch
         self._files: dict[Path, dict[str, Tensor]] = {}
         self._look()
-        side = SIDE if kind == "luma" else SIDE // 2
+        side = SIDE // 2 if kind == "chroma" else SIDE
         if not self._files:
             raise UpscaleError(f"{folder}: no shards in it; make them with upscale-lab shards")
         if self._crop > side:

@@ -83,7 +83,8 @@ class Conditioning(nn.Module):
     What it reads is ``config.planes``: luma alone, or what a window of frames adds up to. Pictures are [N,
     1, H, W] float in [0, 1]. Cells are the same pixels as channels, [N, scale**2, h, w]."""
 
-    reduced: ClassVar = {"context": 4, "judge.body.0": 4, "judge.body.1": 16, "judge": 64}
+    kind: ClassVar[str]
+    reduced: ClassVar[dict[str, float]] = {"context": 4, "judge.body.0": 4, "judge.body.1": 16, "judge": 64}
     """Part of a layer's name -> input pixels for each place that it works at; the first that fits."""
     offset: Tensor
     gain: Tensor
@@ -203,6 +204,10 @@ class Conditioning(nn.Module):
         merge, damage, keep = (low[:, names.index(name)][:, None] for name in ("merge", "damage", "keep"))
         damaged = ((error_of(damage) - CLEAN) / (DAMAGED - CLEAN)).clamp(0, 1)
         return torch.lerp(centre, merge, damaged * (1 - keep))
+
+    def nats(self, low: Tensor, high: Tensor) -> Tensor:
+        """-log p(high | low) of 8-bit pictures (N, 1, H, W), summed: the length of an honest code."""
+        raise NotImplementedError
 
     def to_cells(self, picture: Tensor) -> Tensor:
         """(N, 1, scale*h, scale*w) -> (N, scale**2, h, w), in the order of the steps."""

@@ -10,6 +10,7 @@ of a cell are channels, so a frame costs a few dozen small convolutions.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from upscale.models.conditioning import Conditioning, ConditioningConfig, ResidualBlock
@@ -74,6 +75,13 @@ class LumaPixelCNN(Conditioning):
             features = self.advance(index, features, residuals[:, :start])
             yield slice(start, start + len(step)), self.mixture(index, features)
             start += len(step)
+
+    def nats(self, low: Tensor, high: Tensor) -> Tensor:
+        """-log p(high | low) of 8-bit pictures (N, 1, H, W), summed."""
+        mean, features = self.condition(low)
+        residuals = self.to_cells(high) - mean
+        pairs = self.mixtures(features, residuals)
+        return -torch.stack([mixture.log_mass(residuals[:, part]).sum() for part, mixture in pairs]).sum()
 
 
 def _mixture_head(config: LumaConfig, pixels: int) -> nn.Conv2d:

@@ -20,6 +20,7 @@ from upscale.errors import UpscaleError
 from upscale.models.chroma import ChromaConfig, ChromaNet
 from upscale.models.color import ColorConfig, ColorNet
 from upscale.models.luma import LumaConfig, LumaPixelCNN
+from upscale.models.raster import RasterConfig, RasterPixelCNN
 
 FORMAT = "upscale-1"
 
@@ -37,12 +38,13 @@ DATA = ("pictures", "scenes")
 
 NETWORKS: dict[str, tuple[Any, Any]] = {
     LumaPixelCNN.kind: (LumaPixelCNN, LumaConfig),
+    RasterPixelCNN.kind: (RasterPixelCNN, RasterConfig),
     ChromaNet.kind: (ChromaNet, ChromaConfig),
     ColorNet.kind: (ColorNet, ColorConfig),
 }
 """Kind -> the network, and its configuration. To add a kind is to add an entry."""
 
-Network = LumaPixelCNN | ChromaNet | ColorNet
+Network = LumaPixelCNN | RasterPixelCNN | ChromaNet | ColorNet
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def describe(path: Path) -> WeightsFile:
             metadata["kind"],
             json.loads(metadata["config"]),
             json.loads(metadata.get("training", "{}")),
-            sum(size // _reduction(metadata["kind"], key) for key, size in sizes.items()),
+            sum(int(size / _reduction(metadata["kind"], key)) for key, size in sizes.items()),
         )
     except FileNotFoundError:
         raise UpscaleError(f"{path}: no such file of weights") from None
@@ -123,8 +125,8 @@ def describe(path: Path) -> WeightsFile:
         raise UpscaleError(f"{path}: damaged weights ({error}); install the package again") from error
 
 
-def _reduction(kind: str, key: str) -> int:
-    """Input pixels for each place that a layer works at."""
+def _reduction(kind: str, key: str) -> float:
+    """Input pixels for each place that a layer works at; less than 1 for one at a higher resolution."""
     network, _ = NETWORKS[kind]
     return next((pixels for part, pixels in network.reduced.items() if part in key), 1)
 
