@@ -7,7 +7,8 @@ PHOTOS ?= photos
 CLIPS ?= clips
 FONTS ?= /usr/share/fonts
 
-.PHONY: demo test lint man weights clean-weights film-weights color-weights evaluate evaluate-film evaluate-color clean
+.PHONY: demo test lint man weights clean-weights film-weights color-weights raster-weights evaluate evaluate-film evaluate-color \
+	evaluate-raster clean
 
 demo: $(VENV)/installed  ## upscale the example, and put before and after side by side
 	mkdir -p demo
@@ -24,7 +25,7 @@ lint: $(VENV)/tools
 	$(BIN)/mypy
 
 # Retrains what ships, from PHOTOS and CLIPS, into weights/; each run goes on where an earlier one stopped.
-weights: clean-weights film-weights color-weights
+weights: clean-weights film-weights color-weights raster-weights
 
 TRAIN = $(BIN)/upscale-lab train --validation $(PHOTOS)/validation
 LUMA_X4 = --scale 4 --blocks 6 --crop 128
@@ -44,6 +45,13 @@ clean-weights: $(VENV)/installed
 		--steps 4000 --checkpoint training/clean-x4-chroma.checkpoint
 	$(TRAIN) chroma $(PHOTOS)/train weights/clean-x2-chroma.safetensors --scale 2 --crop 64 --channels 24 \
 		--steps 4000 --checkpoint training/clean-x2-chroma.checkpoint
+
+raster-weights: $(VENV)/installed
+	mkdir -p training
+	$(TRAIN) raster $(PHOTOS)/train weights/raster-x4-luma.safetensors --scale 4 --blocks 6 --crop 128 --batch 5 \
+		--steps 4200 --learning-rate 3e-3 --initial weights/clean-x4-luma.safetensors \
+		--checkpoint training/raster-x4-luma.checkpoint
+	$(BIN)/upscale-lab calibrate weights/raster-x4-luma.safetensors $(PHOTOS)/train
 
 FILM = training/shards --validation training/held-out --batch 8
 FILM_LUMA = $(FILM) --context 6 --context-channels 96 --likelihood 0.2 --balance 1 --lead 0.2
@@ -94,6 +102,10 @@ IN_MOTION = $(addprefix $(PHOTOS)/,validation/tabler-ui__jakob-owens-224352-1500
 evaluate: $(VENV)/perceptual
 	$(BIN)/upscale-lab evaluate $(PHOTOS)/validation --scale 4 --perceptual ST-LPIPS --perceptual SSIMULACRA2
 	$(BIN)/upscale-lab evaluate $(PHOTOS)/validation --scale 2 --perceptual ST-LPIPS --perceptual SSIMULACRA2
+
+evaluate-raster: $(VENV)/perceptual
+	$(BIN)/upscale-lab evaluate $(PHOTOS)/validation --scale 4 --perceptual ST-LPIPS -m mean -m clean -m raster \
+		-t 0 -t 0.8 -t 1
 
 evaluate-film: $(VENV)/perceptual $(VENV)/train
 	$(BIN)/upscale-lab evaluate $(FILM_CLIPS) $(IN_MOTION) --scale 4 --frames 8 --perceptual ST-LPIPS \

@@ -289,8 +289,14 @@ def test_bad_weights_are_a_clear_error(name: str, tmp_path: Path) -> None:
         weights.load(path)
 
 
-@pytest.mark.parametrize("family", [catalog.CLEAN, catalog.FILM])
-@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize(
+    ("family", "scale"),
+    [
+        (family, scale)
+        for family in (catalog.CLEAN, catalog.FILM, catalog.RASTER)
+        for scale in family.scales
+    ],
+)
 def test_shipped_weights_load_and_say_what_they_are(family: catalog.Family, scale: int) -> None:
     stage = find_stage(family, scale)
     for described in (stage.luma, stage.chroma):
@@ -306,6 +312,7 @@ def test_shipped_weights_load_and_say_what_they_are(family: catalog.Family, scal
 )
 def test_other_scales_run_the_next_larger(scale: float, stages: list[int]) -> None:
     assert MODELS["film"].stages(scale) == stages
+    assert MODELS["raster"].stages(scale) == [4, *stages[1:]]  # has no network for x2
 
 
 def test_a_narrow_mixture_beats_a_wide_one_where_it_is_right() -> None:

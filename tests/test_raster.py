@@ -1,9 +1,18 @@
 """The raster PixelCNN: what a pixel may depend on, three samplers that agree, patches without seams."""
 
 import math
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import torch
+from click.testing import Result
+from conftest import contents
 from torch import Tensor
 
 from upscale.models.int8 import has_int8
@@ -188,15 +197,15 @@ def test_the_code_length_is_that_of_what_is_sampled(network: RasterPixelCNN) -> 
 
 
 def drawn(
-    network: RasterPixelCNN, low: Tensor, temperature: float, batch: int = 256, side: int = 0
+    network: RasterPixelCNN, low: Tensor, temperature: float, batch: int = 256, side: int = 8
 ) -> Tensor:
     """The frame as the upscaler has it drawn, in batches of that many patches."""
     sampler = Raster(network, temperature)
     noise = sampler.laid_out(uniform_noise(0, *(4 * length for length in low.shape[2:])))
 
     def tiled(name: str, run: object, inputs: list[tuple[Tensor, int]], cut: Cut) -> Tensor:
-        tile = side or cut.tile
-        return Tiles(cut, (tile, tile), min(cut.batch, batch)).run(run, inputs)  # type: ignore[arg-type]
+        tile = side if cut.is_exact else 0
+        return Tiles(cut, (tile, tile), batch).run(run, inputs)  # type: ignore[arg-type]
 
     with torch.inference_mode():
         return sampler(low, noise, tiled)
@@ -213,5 +222,49 @@ def test_the_frame_is_the_same_in_batches_of_any_size(network: RasterPixelCNN) -
 def test_a_patch_draws_what_its_neighbour_draws_in_its_margin(network: RasterPixelCNN) -> None:
     """With the noise of the place most pixels are those of a frame sampled in one go."""
     low = torch.nn.functional.interpolate(torch.rand(1, 1, 5, 6), scale_factor=8, mode="bicubic")
-    patches, whole = (drawn(network, low, 1.0, side=side) for side in (8, 48))
+    patches, whole = (drawn(network, low, 1.0, side=side) for side in (8, 0))
     assert float((patches == whole).float().mean()) > 0.8
+
+
+def test_the_command_makes_a_film_with_it(
+    make_clip: Callable[..., Path], upscale: Callable[..., Result], tmp_path: Path
+) -> None:
+    clip, first, again = make_clip(size=(24, 16), frames=4), tmp_path / "a.mkv", tmp_path / "b.mkv"
+    for target, options in ((first, ()), (again, ("--segment", "0"))):
+        result = upscale(clip, target, "--model", "raster", "--codec", "ffv1", "--device", "cpu", *options)
+        assert result.exit_code == 0, result.stderr
+    assert [at for at, _ in contents(first)["video"]] == [Fraction(n, 25) for n in range(4)]
+    assert contents(first) == contents(again)
+    assert "raster-x4-luma" in upscale("--list-models").stdout
+
+
+@pytest.mark.parametrize("scale", [2, 3, 8])
+def test_other_scales_have_the_next_larger_or_another_network_after_it(
+    scale: int, make_clip: Callable[..., Path], upscale: Callable[..., Result], tmp_path: Path
+) -> None:
+    target = tmp_path / "out.png"
+    result = upscale(
+        make_clip(size=(16, 12), frames=1), tmp_path / "out%d.png", "--model", "raster", "--scale", scale
+    )
+    assert result.exit_code == 0, result.stderr
+    assert not target.exists()
+    assert len(list(tmp_path.glob("out*.png"))) == 1
+
+
+def test_an_interruption_in_the_middle_of_a_frame(make_clip: Callable[..., Path], tmp_path: Path) -> None:
+    """A frame of half a million pixels takes many seconds; nothing is left of it."""
+    source, target = make_clip(size=(320, 240), frames=1), tmp_path / "out" / "film.mkv"
+    target.parent.mkdir()
+    command = [sys.executable, "-c", "from upscale.cli import main; main(prog_name='upscale')"]
+    process = subprocess.Popen(
+        [*command, str(source), str(target), "--model", "raster"],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert not list(target.parent.iterdir())

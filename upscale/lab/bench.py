@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from upscale.models import weights
 from upscale.models.catalog import find_model, find_stage
+from upscale.models.raster import PAPER, RasterPixelCNN
 from upscale.motion.window import windowed
 from upscale.planes import Planes
 from upscale.sampling.options import SampleOptions
+from upscale.sampling.raster import draw
 from upscale.sampling.upscaler import Upscaler
 
 SIZES = ((270, 480), (576, 720))
@@ -26,6 +28,9 @@ SIZES = ((270, 480), (576, 720))
 OURS = (("clean", None, "auto"), ("clean", 0.0, "auto"), ("clean", None, "float32"), ("film", None, "auto"))
 """Models of ours, temperatures (None is the model's), precisions; the others are compared with the
 first."""
+
+PASSES = 16
+"""Of naive raster sampling that are timed, one for a pixel, all alike."""
 
 RASTER_PATCH = 8
 """Input pixels a side of the patch that naive raster sampling is timed on; time grows with the area."""
@@ -203,34 +208,18 @@ def _peak() -> float:
     return best
 
 
-class Raster(nn.Module):
-    """The prior of "Pixel Recursive Super Resolution": a PixelCNN of 20 gated layers, 5x5, 32 features."""
-
-    def __init__(self, layers: int = 20, features: int = 32, levels: int = 256):
-        super().__init__()
-        self.enter = nn.Conv2d(1, features, 7, padding=3)
-        self.body = nn.ModuleList(nn.Conv2d(features, 2 * features, 5, padding=2) for _ in range(layers))
-        self.leave = nn.Sequential(nn.Conv2d(features, 1024, 1), nn.ReLU(), nn.Conv2d(1024, levels, 1))
-
-    def forward(self, picture: Tensor) -> Tensor:
-        x = self.enter(picture)
-        for layer in self.body:
-            value, gate = layer(x).chunk(2, 1)
-            x = x + value.tanh() * gate.sigmoid()
-        return self.leave(x)
-
-
 def _raster() -> Row:
-    """Naive sampling, a pass of the whole network for each pixel, of a patch; scaled up to a frame."""
-    network = Raster().eval()
+    """Naive sampling by the paper's prior, a pass of all of it for each pixel, of a patch; scaled up to a
+    frame."""
+    network = RasterPixelCNN(PAPER).eval()
     side = RASTER_PATCH * 4
-    picture = torch.zeros(1, 1, side, side)
+    levels, codes = torch.zeros(1, 1, side, side), torch.zeros(1, PAPER.features, side, side)
     began = time.perf_counter()
     with torch.inference_mode():
-        for place in range(16):  # of side**2 passes, all alike
-            levels = network(picture)[0, :, place // side, place % side]
-            picture[0, 0, place // side, place % side] = torch.multinomial(levels.softmax(0), 1) / 255
-    each = (time.perf_counter() - began) / 16
+        for x in range(PASSES):
+            logits = network.logits(network.hidden(levels), codes)[:, 0, x]
+            levels[0, 0, 0, x] = draw(logits, torch.rand(1), 1.0)
+    each = (time.perf_counter() - began) / PASSES
     height, width = SIZES[0]
     pixels = 16 * height * width
     # A pass for every pixel of the frame, each as long as the frame is large.

@@ -77,6 +77,7 @@ UPSCALER = "upscale.sampling.upscaler:Upscaler"
 
 CLEAN = Family("clean", "clean", "upscale.sampling.multiscale:Multiscale")
 FILM = replace(CLEAN, luma="film", chroma="film")
+RASTER = Family("raster", "clean", "upscale.sampling.raster:Raster", scales=(4,))
 MEAN = replace(CLEAN, sampler="upscale.sampling.multiscale:Mean")
 
 MODELS = {
@@ -96,6 +97,13 @@ MODELS = {
             UPSCALER,
             (CLEAN,),
             temperature=0.5,
+        ),
+        Model(
+            "raster",
+            "the paper's own PixelCNN, pixel after pixel: the reference that clean is judged by; x4, slow",
+            UPSCALER,
+            (RASTER, CLEAN),
+            temperature=0.8,
         ),
         Model(
             "mean",

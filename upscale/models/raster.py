@@ -110,7 +110,9 @@ def gated(answer: Tensor, dim: int = 1) -> Tensor:
 
     Products, clamps and rounding of floats are exactly defined: equal inputs make equal codes anywhere."""
     value, gate = answer.chunk(2, dim)
-    return rounded(F.hardtanh(value, -UNIT, UNIT) * F.hardtanh(gate, 0, 1))
+    if torch.is_grad_enabled():
+        return rounded(F.hardtanh(value, -UNIT, UNIT) * F.hardtanh(gate, 0, 1))
+    return value.clamp_(-UNIT, UNIT).mul_(gate.clamp_(0, 1)).round_()
 
 
 class CodeConv(nn.Module):
@@ -188,7 +190,9 @@ class GatedLayer(nn.Module):
 
 def joined(codes: Tensor, more: Tensor) -> Tensor:
     """Their sum, within the range of codes."""
-    return F.hardtanh(codes + more, -UNIT, UNIT)
+    if torch.is_grad_enabled():
+        return F.hardtanh(codes + more, -UNIT, UNIT)
+    return more.add_(codes).clamp_(-UNIT, UNIT)
 
 
 def hidden_codes(answer: Tensor) -> Tensor:

@@ -21,14 +21,11 @@ from upscale.sampling.sampler import Tiled
 from upscale.sampling.tiles import Cut, Halo
 from upscale.sampling.wavefront import Wavefront
 
-PATCH = 8
-"""Input pixels a side of what is sampled at a time, as in the paper."""
-
 MARGIN = 2
-"""Input pixels above, to the left and to the right of a patch that are sampled with it and thrown away."""
+"""Input pixels above, to the left and to the right of a tile that are sampled with it and thrown away."""
 
-PATCHES = 256
-"""That are sampled together."""
+BYTES_PER_CODE = 24
+"""What is held for each output pixel and feature, where bytes are added up; floats take four times that."""
 
 
 def draw(logits: Tensor, uniform: Tensor | None, temperature: float) -> Tensor:
@@ -96,11 +93,14 @@ def sample_wavefront(
 
 
 class Raster:
-    """``sample_wavefront`` for frames, patch by patch: see ``Sampler``.
+    """``sample_wavefront`` for frames: see ``Sampler``.
 
-    The conditioning network goes over the frame first, in windows as large as any network's. Then patches
-    are sampled by the hundred, each with a margin where it begins: as the noise belongs to the place, and
-    not to the patch, what a patch draws in its margin is soon what its neighbour draws there."""
+    The conditioning network goes over the frame first. Then pixels are sampled, as long as the memory
+    allows, in one front through the whole frame: each sees those above and to the left that were kept, so
+    there are no borders to show. Tiles of a frame that is too large, or of a ``--tile`` that was asked for,
+    begin with a margin. As the noise belongs to the place, and not to the tile, what a tile draws in its
+    margin is soon what its neighbour draws there, at temperature 1; the lower the temperature the longer
+    the memory of what was drawn, and the less a margin helps (benchmarks/seams.py)."""
 
     def __init__(self, network: RasterPixelCNN, temperature: float):
         self._network, self._temperature = network, temperature
@@ -122,6 +122,9 @@ class Raster:
         inputs = (
             [(known, network.scale)] if noise is None else [(known, network.scale), (noise, network.scale)]
         )
-        halo = Halo(MARGIN, 0, MARGIN, MARGIN)
-        levels = tiled("prior", sample, inputs, Cut(network.scale, halo, tile=PATCH, batch=PATCHES))
+        codes = network.config.features * network.scale**2
+        cut = Cut(
+            network.scale, Halo(MARGIN, 0, MARGIN, MARGIN), memory=codes * BYTES_PER_CODE, is_exact=True
+        )
+        levels = tiled("prior", sample, inputs, cut)
         return (known[:, :1] + levels).div(255).clamp(*SIGNAL)

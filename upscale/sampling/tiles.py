@@ -18,6 +18,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from upscale.sampling.memory import BYTES_PER_INPUT_PIXEL
+
 
 class Halo(NamedTuple):
     """Input pixels that a window reaches beyond its tile, on each side."""
@@ -52,10 +54,10 @@ class Cut:
     halo: Halo
     grid: int = 1
     """A tile's window begins at a multiple of this, in input pixels."""
-    tile: int = 0
-    """Side of a tile in input pixels; 0 is what fits the memory."""
-    batch: int = 1
-    """Tiles at once, at least; a CPU takes no more."""
+    memory: int = BYTES_PER_INPUT_PIXEL
+    """Bytes that it holds for each pixel of a window."""
+    is_exact: bool = False
+    """Whether the answer is the same to the bit whatever the batch, on a CPU too."""
 
     @classmethod
     def of(cls, network: "Windowed") -> "Cut":
@@ -100,7 +102,6 @@ class Tiles:
 
     def __init__(self, cut: Cut, tile: tuple[int, int], batch: int = 1, reuse: bool = True):
         """``tile`` is the height and the width of a tile in input pixels, at most; 0 is the whole frame's.
-        It and ``batch`` are instead of those of ``cut``.
 
         Without ``reuse`` no tile is compared with the one before, which on a GPU means to wait for it.
         """

@@ -198,13 +198,14 @@ class Upscaler:
     def _tiles(self, cut: Cut, size: tuple[int, int]) -> Tiles:
         """For planes of ``size``, in input pixels."""
         on_cpu = self.device.type == "cpu"
-        side = self.options.tile or cut.tile
-        tile = side, side
-        if not side:
+        tile = self.options.tile, self.options.tile
+        if self.options.tile == 0:
             largest = LARGEST_WINDOW if on_cpu else None
-            tile = choose_tile(size, cut.scale, max(cut.halo), self._memory(), largest, self.window)
-        # A CPU gains nothing from more, and sums in another order: int8 would round otherwise.
-        batch = cut.batch if on_cpu else max(cut.batch, self.options.batch)
+            tile = choose_tile(
+                size, cut.scale, max(cut.halo), self._memory(), largest, self.window, cut.memory
+            )
+        # A CPU gains nothing from batches, and sums in another order: int8 would round otherwise.
+        batch = self.options.batch if cut.is_exact or not on_cpu else 1
         return Tiles(cut, tile, batch, on_cpu)
 
     def _memory(self) -> int | None:

@@ -57,24 +57,25 @@ class _Plane:
         self._all = like.new_zeros(top + rows, pictures, left + columns + right, features)
         self.inside = self._all[top:, :, left : left + columns]
         self._origin = top, left
+        self._pictures, (self._row, self._picture, self._column, _) = pictures, self._all.stride()
 
     def _along(self, front: _Front, rows: range, columns: range) -> Tensor:
         """A view of what lies so far below and beside each place: [front's row, picture, rows, columns *
         features]."""
-        row, picture, column, _ = self._all.stride()
+        row, column = self._row, self._column
         first = front.rows.start
         y, x = self._origin[0] + first, self._origin[1] + front.column - front.slope * first
         return self._all.as_strided(
-            (len(front.rows), self._all.shape[1], len(rows), len(columns) * column),
+            (len(front.rows), self._pictures, len(rows), len(columns) * column),
             # The way to the next row of a front does not matter where there is none.
-            (max(row - front.slope * column, 0), picture, row, 1),
+            (max(row - front.slope * column, 0), self._picture, row, 1),
             (y + rows.start) * row + (x + columns.start) * column,
         )
 
     def around(self, front: _Front, rows: range, columns: range) -> Tensor:
         """What lies so far below and beside each place, (M, rows * columns * features)."""
         view = self._along(front, rows, columns)
-        return view.reshape(view.shape[0] * view.shape[1], -1)
+        return view.reshape(len(front.rows) * self._pictures, -1)
 
     def at(self, front: _Front) -> Tensor:
         """The numbers of each place, (M, features)."""
