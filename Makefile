@@ -104,8 +104,8 @@ evaluate: $(VENV)/perceptual
 	$(BIN)/upscale-lab evaluate $(PHOTOS)/validation --scale 2 --perceptual ST-LPIPS --perceptual SSIMULACRA2
 
 evaluate-raster: $(VENV)/perceptual
-	$(BIN)/upscale-lab evaluate $(PHOTOS)/validation --scale 4 --perceptual ST-LPIPS -m mean -m clean -m raster \
-		-t 0 -t 0.8 -t 1
+	$(BIN)/upscale-lab evaluate $(PHOTOS)/validation --scale 4 --side 512 --perceptual ST-LPIPS \
+		-m mean -m clean -m raster -t 0 -t 0.8 -t 1
 
 evaluate-film: $(VENV)/perceptual $(VENV)/train
 	$(BIN)/upscale-lab evaluate $(FILM_CLIPS) $(IN_MOTION) --scale 4 --frames 8 --perceptual ST-LPIPS \

@@ -204,6 +204,9 @@ def shards(
     multiple=True,
     help="Of pictures: mean and clean by default. Repeat it.",
 )
+@click.option(
+    "--side", type=click.IntRange(0), default=0, help="Of pictures: their middle; 0 for all of it."
+)
 @click.option("--preset", "presets", multiple=True, help="Of clips: how to degrade them; all by default.")
 @click.option("--frames", type=click.IntRange(2), default=12, show_default=True, help="Of every clip.")
 @click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True)
@@ -219,6 +222,7 @@ def evaluate(
     temperatures: tuple[float, ...],
     perceptual: tuple[str, ...],
     models: tuple[str, ...],
+    side: int,
     presets: tuple[str, ...],
     frames: int,
     seed: int,
@@ -282,6 +286,7 @@ def evaluate(
         perceptual,
         sample,
         models or evaluation.MODELS,
+        side,
     ):
         click.echo(f"{table.pictures} measured", err=True)
     if as_json:

@@ -51,9 +51,10 @@ def evaluate(
     perceptual: tuple[str, ...],
     sample: SampleOptions,
     models: tuple[str, ...] = MODELS,
+    side: int = 0,
 ) -> Iterator[Table]:
-    """Measure ``models`` on every picture of ``folder``, on the clean track; yields the table so far after
-    each.
+    """Measure ``models`` on every picture of ``folder``, or its middle ``side`` pixels, on the clean track;
+    yields the table so far after each.
 
     PSNR and SSIM are of luma, rounded to 8 bit; bits per pixel are what a PixelCNN would need to code the
     true luma given the small picture, whatever the temperature: they stand at the last; the perceptual
@@ -64,7 +65,8 @@ def evaluate(
     sums: dict[str, dict[str, float]] = {}
     table = Table(scale)
     for path in find_pictures(folder):
-        high = _cropped(torch.from_numpy(read_picture(path)), scale)
+        picture = read_picture(path)
+        high = _cropped(torch.from_numpy(_middle(picture, side) if side else picture), scale)
         low = downsample(high[None], scale)[0]
         for name, answer, chosen in _answers(low, high, scale, temperatures, sample, models):
             measured = _measured(answer, high, measures)
@@ -135,11 +137,11 @@ def _measured(answer: NDArray[np.float32], high: Tensor, measures: dict[str, Dis
     return values
 
 
-def _middle(picture: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The middle PERCEPTUAL_SIDE pixels of [3, H, W], or all there are."""
+def _middle(picture: NDArray[np.float32], side: int = PERCEPTUAL_SIDE) -> NDArray[np.float32]:
+    """The middle ``side`` pixels of [3, H, W], or all there are."""
     _, height, width = picture.shape
-    top, left = max(0, (height - PERCEPTUAL_SIDE) // 2), max(0, (width - PERCEPTUAL_SIDE) // 2)
-    return picture[:, top : top + PERCEPTUAL_SIDE, left : left + PERCEPTUAL_SIDE]
+    top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
+    return picture[:, top : top + side, left : left + side]
 
 
 def _cropped(picture: Tensor, scale: int) -> Tensor:

@@ -103,7 +103,7 @@ MODELS = {
             "the paper's own PixelCNN, pixel after pixel: the reference that clean is judged by; x4, slow",
             UPSCALER,
             (RASTER, CLEAN),
-            temperature=0.8,
+            temperature=1.0,
         ),
         Model(
             "mean",
