@@ -405,7 +405,7 @@ def test_denoising_and_flicker_are_reported(make_clip: MakeClip, upscale: Run, t
         (("-m", "clean", "--denoise", "0.5"), "clean leaves noise as it is"),
         (("--denoise", "2"), "neither auto nor a number from 0 to 1"),
         (("--grain", "wild"), "moving"),
-        (("-m", "pixelcnn"), "film, clean, mean, nearest"),
+        (("-m", "pixelcnn"), "film, clean, raster, mean, nearest"),
     ],
 )
 def test_what_a_model_does_not_do_is_refused(

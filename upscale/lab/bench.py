@@ -224,4 +224,4 @@ def _raster() -> Row:
     pixels = 16 * height * width
     # A pass for every pixel of the frame, each as long as the frame is large.
     whole = each * pixels * (pixels / side**2)
-    return Row("naive raster PixelCNN, scaled up from 32x32", 4, SIZES[0], whole, None)
+    return Row("naive raster PixelCNN of the paper's size, scaled up from 32x32", 4, SIZES[0], whole, None)

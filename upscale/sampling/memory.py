@@ -69,14 +69,12 @@ def choose_tile(
     memory: int | None,
     largest: int | None = None,
     window: int = 0,
-    each: int = BYTES_PER_INPUT_PIXEL,
 ) -> tuple[int, int]:
     """Height and width of the tiles, in input pixels, for frames of ``size`` (height, width).
 
     ``memory`` is the bytes that all of it may take; None looks how much there is. ``largest`` is the most
     pixels of a tile's window, halo included, that is of any use. ``window`` is frames on each side that are
-    aligned; ``each`` is bytes for a pixel of a tile's window. Of the tiles that fit, those
-    that have the fewest pixels to compute, halos included."""
+    aligned. Of the tiles that fit, those that have the fewest pixels to compute, halos included."""
     height, width = size
     pixels = height * width if largest is None else largest
     if memory is None:
@@ -84,7 +82,7 @@ def choose_tile(
     if memory is not None:
         left = memory - PROGRAM - height * width * scale**2 * BYTES_PER_OUTPUT_PIXEL
         left -= height * width * window * BYTES_PER_ALIGNED_PIXEL
-        pixels = min(pixels, left // each)
+        pixels = min(pixels, left // BYTES_PER_INPUT_PIXEL)
     best, least = (SMALLEST_TILE, SMALLEST_TILE), math.inf
     for rows, columns in product(_counts(height), _counts(width)):
         tile = math.ceil(height / rows), math.ceil(width / columns)

@@ -24,9 +24,6 @@ from upscale.sampling.wavefront import Wavefront
 MARGIN = 2
 """Input pixels above, to the left and to the right of a tile that are sampled with it and thrown away."""
 
-BYTES_PER_CODE = 24
-"""What is held for each output pixel and feature, where bytes are added up; floats take four times that."""
-
 
 def draw(logits: Tensor, uniform: Tensor | None, temperature: float) -> Tensor:
     """A level for each row of (M, LEVELS) logits, (M): the quantile of their softmax at ``uniform`` (M).
@@ -95,12 +92,13 @@ def sample_wavefront(
 class Raster:
     """``sample_wavefront`` for frames: see ``Sampler``.
 
-    The conditioning network goes over the frame first. Then pixels are sampled, as long as the memory
-    allows, in one front through the whole frame: each sees those above and to the left that were kept, so
-    there are no borders to show. Tiles of a frame that is too large, or of a ``--tile`` that was asked for,
-    begin with a margin. As the noise belongs to the place, and not to the tile, what a tile draws in its
-    margin is soon what its neighbour draws there, at temperature 1; the lower the temperature the longer
-    the memory of what was drawn, and the less a margin helps (benchmarks/seams.py)."""
+    The conditioning network goes over the frame first. Then pixels are sampled, in one front through the
+    whole frame: each sees those above and to the left that were kept, so there are no borders to show.
+
+    If ``--tile`` asks for tiles, they begin with a margin. As the noise belongs to the place, and not to the
+    tile, what a tile draws in its margin is soon what its neighbour draws there, at temperature 1; the lower
+    the temperature, the longer a tile remembers what it drew, and the less a margin helps
+    (benchmarks/seams.py)."""
 
     def __init__(self, network: RasterPixelCNN, temperature: float):
         self._network, self._temperature = network, temperature
@@ -122,9 +120,7 @@ class Raster:
         inputs = (
             [(known, network.scale)] if noise is None else [(known, network.scale), (noise, network.scale)]
         )
-        codes = network.config.features * network.scale**2
-        cut = Cut(
-            network.scale, Halo(MARGIN, 0, MARGIN, MARGIN), memory=codes * BYTES_PER_CODE, is_exact=True
-        )
+        halo = Halo(MARGIN, 0, MARGIN, MARGIN)
+        cut = Cut(network.scale, halo, is_exact=True, is_seamless=False)
         levels = tiled("prior", sample, inputs, cut)
         return (known[:, :1] + levels).div(255).clamp(*SIGNAL)

@@ -18,8 +18,6 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from upscale.sampling.memory import BYTES_PER_INPUT_PIXEL
-
 
 class Halo(NamedTuple):
     """Input pixels that a window reaches beyond its tile, on each side."""
@@ -54,8 +52,9 @@ class Cut:
     halo: Halo
     grid: int = 1
     """A tile's window begins at a multiple of this, in input pixels."""
-    memory: int = BYTES_PER_INPUT_PIXEL
-    """Bytes that it holds for each pixel of a window."""
+    is_seamless: bool = True
+    """Whether tiles answer as the whole frame does. If not, there are none unless they are asked for: what
+    comes out is not to depend on the memory."""
     is_exact: bool = False
     """Whether the answer is the same to the bit whatever the batch, on a CPU too."""
 

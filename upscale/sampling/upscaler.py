@@ -199,11 +199,9 @@ class Upscaler:
         """For planes of ``size``, in input pixels."""
         on_cpu = self.device.type == "cpu"
         tile = self.options.tile, self.options.tile
-        if self.options.tile == 0:
+        if self.options.tile == 0 and cut.is_seamless:
             largest = LARGEST_WINDOW if on_cpu else None
-            tile = choose_tile(
-                size, cut.scale, max(cut.halo), self._memory(), largest, self.window, cut.memory
-            )
+            tile = choose_tile(size, cut.scale, max(cut.halo), self._memory(), largest, self.window)
         # A CPU gains nothing from batches, and sums in another order: int8 would round otherwise.
         batch = self.options.batch if cut.is_exact or not on_cpu else 1
         return Tiles(cut, tile, batch, on_cpu)
