@@ -450,7 +450,7 @@ def test_the_man_page_is_that_of_these_options() -> None:
     ("typed", "completed"),
     [
         ("--clu", {"--cluster"}),
-        ("--model ", {"clean", "film", "mean", "nearest"}),
+        ("--model ", {"clean", "film", "mean", "nearest", "raster"}),
         ("--progress j", {"json"}),
     ],
 )

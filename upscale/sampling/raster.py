@@ -95,9 +95,9 @@ class Raster:
     The conditioning network goes over the frame first. Then pixels are sampled, in one front through the
     whole frame: each sees those above and to the left that were kept, so there are no borders to show.
 
-    If ``--tile`` asks for tiles, they begin with a margin. As the noise belongs to the place, and not to the
-    tile, what a tile draws in its margin is soon what its neighbour draws there, at temperature 1; the lower
-    the temperature, the longer a tile remembers what it drew, and the less a margin helps
+    If ``--tile`` asks for tiles, they begin with a margin. As the noise belongs to the place, and not to
+    the tile, what a tile draws in its margin is soon what its neighbour draws there, at temperature 1; the
+    lower the temperature, the longer a tile remembers what it drew, and the less a margin helps
     (benchmarks/seams.py)."""
 
     def __init__(self, network: RasterPixelCNN, temperature: float):
