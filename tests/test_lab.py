@@ -249,6 +249,13 @@ def test_the_quality_table(pictures: Path) -> None:
     assert "| Lanczos |" in evaluate(str(pictures), "--scale", "4", "-t", "0").stdout
 
 
+@pytest.mark.parametrize("model", ["raster", "nearest"])
+def test_a_model_that_cannot_be_measured_is_one_line(model: str, pictures: Path) -> None:
+    result = evaluate(str(pictures), "--scale", "2", "--model", model)
+    assert result.exit_code == 2
+    assert f"{model} has no network for x2 to measure" in result.stderr
+
+
 def test_a_folder_without_pictures_is_one_line(tmp_path: Path) -> None:
     result = evaluate(str(tmp_path))
     assert result.exit_code == 1

@@ -101,6 +101,8 @@ def crops_or_shards(folders: Sequence[Path], options: TrainOptions) -> Lessons:
     if options.crop % options.scale:
         raise UpscaleError(f"a crop of {options.crop} is not a multiple of the scale, {options.scale}")
     if any(folder.glob("*.safetensors")):
+        if options.kind == RasterPixelCNN.kind:
+            raise UsageError("raster networks read one frame, and learn from pictures; shards are windows")
         return Shards(folder, options.kind, options.scale, options.crop, options.batch, options.seed)
     planes = slice(0, 3) if options.kind == ChromaNet.kind else slice(0, 1)
     pictures = load_pictures(folder, planes, options.crop)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from upscale.errors import UsageError
 from upscale.lab.dataset import downsample
 from upscale.lab.metrics import psnr, ssim
 from upscale.lab.perceptual import Distance, distances
@@ -61,6 +62,9 @@ def evaluate(
     distances see the middle of the picture in RGB. Raises UpscaleError where the folder holds no pictures,
     the extra for the distances is missing, or there is no such model.
     """
+    for model in map(find_model, models):
+        if not model.families or model.stages(scale) != [scale]:
+            raise UsageError(f"{model.name} has no network for x{scale} to measure")
     measures = distances(perceptual)
     sums: dict[str, dict[str, float]] = {}
     table = Table(scale)
