@@ -212,7 +212,7 @@ def test_a_worker_that_dies_costs_its_segment_alone(
 
 def test_later_attempts_get_less_memory() -> None:
     job = Job(Path("in"), Path("out"), sample=SampleOptions(device="cpu", memory=8 << 30))
-    task = Task(0, job, None, (2, 2), "nut", (), Path(), {})  # type: ignore[arg-type]
+    task = Task(0, job, (), (2, 2), (), Path(), {})
     memories = [Place(0, 2).settled(replace(task, attempt=n)).job.sample.memory for n in range(3)]
     assert memories == [4 << 30, 2 << 30, 1 << 30]
 
@@ -421,8 +421,8 @@ def test_a_task_that_crashes_workers_is_not_laid_on_the_one_before_it() -> None:
     class Tasks:
         def __init__(self) -> None:
             job = Job(Path("in"), Path("out"))
-            args = (None, (2, 2), "nut", (), Path(), {})
-            self.left = [Task(film, job, *args) for film in range(4)]  # type: ignore[arg-type]
+            args = ((), (2, 2), (), Path(), {})
+            self.left = [Task(film, job, *args) for film in range(4)]
             self.failed: list[int] = []
 
         def take(self) -> Task | None:

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from av.packet import Packet
-from av.video.frame import VideoFrame
 
 from upscale.belt import overlap
 from upscale.color.film import check_grey, check_installed, settled, with_colors
@@ -34,7 +33,8 @@ from upscale.media.pipe import STANDARD
 from upscale.media.read.index import index_film
 from upscale.media.read.source import ReadOptions, Source, samples
 from upscale.media.write.destination import Destination, destination, existing
-from upscale.media.write.encoder import EncodeOptions, Encoder, check_encoder, default_codec, settle
+from upscale.media.write.encoder import EncodeOptions, check_encoder, default_codec, settle
+from upscale.media.write.packets import Pictures, Track
 from upscale.media.write.writer import Writer
 from upscale.models.catalog import find_model
 from upscale.motion.deflicker import Flicker, deflickered
@@ -244,10 +244,22 @@ class Plan:
 
     job: Job
     source: Source
-    destination: Destination
-    encoder: Encoder
+    tracks: tuple[Track, ...]
+    """What is made of its frames; the film itself comes first."""
+    destinations: tuple[Destination, ...]
+    """Where each of them goes."""
     summary: Summary
     """What would be done."""
+
+    def writer(self, track: int = 0) -> Writer:
+        """A new writer of a track. The first one gets all that the film holds besides its picture."""
+        encoder, info, size = self.tracks[track].encoder, self.summary.info, self.summary.size
+        if track:
+            return Writer(self.destinations[track], info, size, encoder)
+        cargo = self.source.cargo
+        part = self.source.part(self.job.start, self.job.duration)
+        chapters = part.chapters(list(cargo.chapters))
+        return Writer(self.destinations[0], info, size, encoder, cargo, chapters)
 
 
 @contextlib.contextmanager
@@ -288,10 +300,15 @@ def prepared(job: Job) -> Iterator[Plan]:
         yield Plan(
             job,
             source,
-            target,
-            encoder,
+            (Track(encoder, target.container, as_it_is),),
+            (target,),
             Summary(job, info, size, expected_frames(info, job), warnings=notes),
         )
+
+
+def as_it_is(frame: Frame) -> Frame:
+    """The view of a film's own track: see ``Track``."""
+    return frame
 
 
 def check_overwriting(job: Job) -> None:
@@ -350,9 +367,11 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
     job, source, info, size = plan.job, plan.source, plan.summary.info, plan.summary.size
     summary = replace(plan.summary, warnings=list(plan.summary.warnings))
     began = time.monotonic()
-    chapters = source.part(job.start, job.duration).chapters(list(source.cargo.chapters))
-    with Writer(plan.destination, info, size, plan.encoder, source.cargo, chapters) as writer:
-        forbid(writer.notes, job)
+    with contextlib.ExitStack() as exits:
+        writers = [exits.enter_context(plan.writer(number)) for number in range(len(plan.tracks))]
+        writer = writers[0]
+        for one in writers:
+            forbid(one.notes, job)
         # After the writer: an encoder or a container that refuses says so before a model loads.
         stages = summary.stages
         networks = stages.timed("load", lambda: open_networks(job, info, size))
@@ -369,13 +388,17 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
             for frame in stages.timed_each("align", frames, within="decode"):
                 put(frame)
 
-        def enlarge(items: Iterator[Frame | Packet]) -> Iterator[VideoFrame | Packet]:
+        def pictures(larger: Frame) -> Pictures:
+            pairs = zip(writers, plan.tracks, strict=True)
+            return tuple(writer.picture(track.view(larger)) for writer, track in pairs)
+
+        def enlarge(items: Iterator[Frame | Packet]) -> Iterator[Pictures | Packet]:
             begun: deque[tuple[Frame, Callable[[], Planes]]] = deque()
 
-            def next_picture() -> VideoFrame:
+            def next_pictures() -> Pictures:
                 frame, answer = begun.popleft()
                 larger = replace(frame, planes=stages.timed("model", answer))
-                return stages.timed("pack", lambda: writer.picture(larger))
+                return stages.timed("pack", lambda: pictures(larger))
 
             for item in items:
                 if isinstance(item, Packet):
@@ -383,21 +406,23 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
                     continue
                 begun.append((item, networks.begin(item, stages)))
                 if len(begun) > model.ahead:
-                    yield next_picture()
+                    yield next_pictures()
             while begun:
-                yield next_picture()
+                yield next_pictures()
 
-        def write(item: VideoFrame | Packet) -> None:
+        def write(item: Pictures | Packet) -> None:
             if isinstance(item, Packet):
                 stages.timed("encode", lambda: writer.copy(item))
                 return
-            stages.timed("encode", lambda: writer.write(item))
+            for one, picture in zip(writers, item, strict=True):
+                stages.timed("encode", functools.partial(one.write, picture))
             summary.frames += 1
             on_frame(summary.frames)
 
         def release() -> None:
             source.stop()
-            plan.destination.stop()
+            for destination in plan.destinations:
+                destination.stop()
 
         overlap(read, enlarge, write, lambda item: not isinstance(item, Packet), release)
         summary.reused, summary.reused_tiles = model.reused, model.reused_tiles
@@ -413,11 +438,13 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
                 f"{job.source} is damaged: {lost} could not be read"
                 f"{because(source.losses.reasons)}; {summary.frames} frames were written"
             )
-        forbid([*source.notes, *writer.notes, *damage], job)
+        for one in writers:
+            forbid([*source.notes, *one.notes, *damage], job)
     summary.seconds = time.monotonic() - began
     summary.lost = source.losses.frames
     summary.damaged = bool(damage)
-    summary.warnings += [*writer.notes, *source.notes, *damage]
+    told = dict.fromkeys(note for one in writers for note in one.notes)
+    summary.warnings += [*told, *source.notes, *damage]
     summary.noise = noise
     summary.flicker = flicker if flicker.frames else None
     return summary

@@ -17,16 +17,17 @@ Record = dict[str, Any]
 
 
 def check_fit(plan: Plan) -> None:
-    """Begin the output on trial, so that a container or an encoder that refuses says so before the work.
+    """Begin the outputs on trial, so that a container or an encoder that refuses says so before the work.
 
     Raises UpscaleError; with ``strict`` for what would be left out, too."""
-    writer = _writer(plan)
-    writer.cancel()
-    forbid(writer.notes, plan.job)
+    for number in range(len(plan.tracks)):
+        writer = plan.writer(number)
+        writer.cancel()
+        forbid(writer.notes, plan.job)
 
 
 def join(plan: Plan, paths: Sequence[Path], records: Sequence[Record]) -> list[str]:
-    """Write the output of a plan from its segments, in order, and give it its final name.
+    """Write the outputs of a plan from its segments, in order, and give them their final names.
 
     Nothing is encoded again. Answers with what there is to say of it; puts what the source has lost into
     the plan's summary. Raises UpscaleError if something does not fit together."""
@@ -37,13 +38,13 @@ def join(plan: Plan, paths: Sequence[Path], records: Sequence[Record]) -> list[s
     if summary.frames == 0:
         part = " in that part" if job.start or job.duration is not None else ""
         raise UpscaleError(f"{job.source}: no frame of it{part} could be read{because(reasons)}")
-    with _writer(plan) as writer:
-        if any(record["headers"] != writer.headers.hex() for record in records if record["frames"]):
-            raise UpscaleError(
-                f"{job.target}: the segments were encoded in another way; use --restart to begin anew"
-            )
-        tick = plan.encoder.tick
-        pictures = _timed(paths, records, plan.encoder.counts_frames)
+    for number in range(1, len(plan.tracks)):
+        with plan.writer(number) as writer:
+            for picture in _timed(plan, number, paths, records, writer):
+                writer.add([picture])
+    with plan.writer() as writer:
+        tick = plan.tracks[0].encoder.tick
+        pictures = _timed(plan, 0, paths, records, writer)
         beside = source.companions(job.start, job.duration)
         for packet in heapq.merge(
             ((_seconds(packet, tick), 0, packet) for packet in pictures),
@@ -54,8 +55,6 @@ def join(plan: Plan, paths: Sequence[Path], records: Sequence[Record]) -> list[s
                 writer.copy(packet[2])
             else:
                 writer.add([packet[2]])
-        if any(record["moved"] for record in records):
-            writer.tell_of_moved()
         if job.start is None and job.duration is None:
             lost += source.short_of_promise()
         reasons += [reason for reason in source.losses.reasons if reason not in reasons]
@@ -76,31 +75,35 @@ def join(plan: Plan, paths: Sequence[Path], records: Sequence[Record]) -> list[s
     return [*writer.notes, *notes, *damage]
 
 
-def _writer(plan: Plan) -> Writer:
-    source, summary = plan.source, plan.summary
-    part = source.part(plan.job.start, plan.job.duration)
-    chapters = part.chapters(list(source.cargo.chapters))
-    return Writer(plan.destination, summary.info, summary.size, plan.encoder, source.cargo, chapters)
-
-
 def _seconds(packet: Packet, tick: Fraction) -> Fraction:
     time = packet.dts if packet.dts is not None else packet.pts
     return Fraction(time or 0) * tick
 
 
-def _timed(paths: Sequence[Path], records: Sequence[Record], counts: bool) -> Iterator[Packet]:
-    """The packets of all segments, with times that rise over the seams.
+def _timed(
+    plan: Plan, track: int, paths: Sequence[Path], records: Sequence[Record], writer: Writer
+) -> Iterator[Packet]:
+    """The packets of a track of all segments, with times that rise over the seams, for its ``writer``.
 
     An encoder that reorders frames starts each segment with a dts before its first pts, which may lie in
     the segment before. Throughout a film a packet's dts is the pts that is due a fixed number of packets
     earlier, the delay of the encoder, so that is what each is given; the first ones keep theirs."""
+    told = [record["tracks"][track] for record in records]
+    given = zip(told, records, strict=True)
+    if any(own["headers"] != writer.headers.hex() for own, record in given if record["frames"]):
+        raise UpscaleError(
+            f"{plan.job.target}: the segments were encoded in another way; use --restart to begin anew"
+        )
+    if any(own["moved"] for own in told):
+        writer.tell_of_moved()
+    counts = plan.tracks[track].encoder.counts_frames
     due: list[int] = []
     """The pts of the segments read so far that are no packet's dts yet."""
     delay: int | None = None
     number, last = 0, None
     next_number = -(1 << 62)
     for path, record in zip(paths, records, strict=True):
-        times = sorted(packet.pts for packet in packets(path) if packet.pts is not None)
+        times = sorted(packet.pts for packet in packets(path, track) if packet.pts is not None)
         if len(times) != record["frames"]:
             raise UpscaleError(f"{path}: is damaged; use --restart to begin anew")
         moved = dict(zip(times, times, strict=True))
@@ -109,7 +112,7 @@ def _timed(paths: Sequence[Path], records: Sequence[Record], counts: bool) -> It
                 moved[time] = next_number = max(time, next_number)
                 next_number += 1
         due += moved.values()
-        for packet in packets(path):
+        for packet in packets(path, track):
             assert packet.pts is not None
             packet.pts = moved[packet.pts]
             if delay is None and (packet.dts is None or packet.dts >= times[0]):

@@ -95,7 +95,7 @@ def goes_in_one(plan: Plan) -> bool:
     """Whether a film is made in one go: from or into a pipe, of a single picture, or because asked to."""
     job = plan.job
     piped = STANDARD in (job.source, job.target)
-    one = plan.summary.info.is_picture or plan.destination.holds_one_picture
+    one = plan.summary.info.is_picture or plan.destinations[0].holds_one_picture
     return piped or one or job.segment == 0
 
 
@@ -212,9 +212,8 @@ class Queue:
                 Task(
                     number,
                     plan.job,
-                    plan.encoder,
+                    plan.tracks,
                     plan.summary.size,
-                    plan.destination.container,
                     group,
                     film.workspace.path,
                     film.fingerprint,
@@ -330,7 +329,7 @@ def _identity(plan: Plan, source: dict[str, Any], segments: Iterable[Segment]) -
         "version": __version__,
         "input": source,
         "options": options_of(job),
-        "encoder": asdict(plan.encoder),
+        "encoders": [asdict(track.encoder) for track in plan.tracks],
         "size": plan.summary.size,
         "weights": weights_digest(find_model(job.sample.model), job.color.wanted),
         "segments": [asdict(segment.stretch) for segment in segments],

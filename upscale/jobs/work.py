@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-from av.video.frame import VideoFrame
 
 from upscale.belt import overlap
 from upscale.color.keys import Keys
@@ -28,8 +27,7 @@ from upscale.media.frame import Frame, Key
 from upscale.media.info import VideoInfo
 from upscale.media.part import BEGINNING, Stretch
 from upscale.media.read.source import FilmFile, Source
-from upscale.media.write.encoder import Encoder
-from upscale.media.write.packets import PieceWriter
+from upscale.media.write.packets import Pictures, PieceWriter, Track
 from upscale.motion.deflicker import Flicker
 from upscale.motion.window import Noise
 from upscale.pipeline import Job, Networks, Stages, aligned, find_key, open_networks
@@ -44,10 +42,9 @@ class Task:
     """Its number in the queue."""
     job: Job
     """With all that is ``auto`` settled."""
-    encoder: Encoder
+    tracks: tuple[Track, ...]
     size: tuple[int, int]
     """Width and height of the output."""
-    container: str
     segments: tuple[Segment, ...]
     folder: Path
     """Where the segments go."""
@@ -158,7 +155,7 @@ class _TaskEnd:
     error: Exception | None = None
 
 
-Item = Frame | VideoFrame | _Load | _Begin | _End | _TaskEnd
+Item = Frame | Pictures | _Load | _Begin | _End | _TaskEnd
 
 
 class Worker:
@@ -200,13 +197,13 @@ class Worker:
             at: _Begin | None = None
             before = (0, 0)
 
-            def next_picture() -> VideoFrame:
+            def next_pictures() -> Pictures:
                 assert at is not None
                 assert at.writer is not None
                 frame, answer = begun.popleft()
                 larger = replace(frame, planes=stages.timed("model", answer))
                 writer = at.writer
-                return stages.timed("pack", lambda: writer.picture(larger))
+                return stages.timed("pack", lambda: writer.pictures(larger))
 
             for item in items:
                 if isinstance(item, _Load):
@@ -232,14 +229,14 @@ class Worker:
                     try:
                         begun.append((item, at.networks.begin(item, stages)))
                         if len(begun) > at.networks.enlarger.ahead:
-                            yield next_picture()
+                            yield next_pictures()
                     except UpscaleError as error:
                         at.run.has_failed = True
                         yield _TaskEnd(at.run, error)
                 else:
                     try:
                         while begun and at is not None and not at.run.has_failed:
-                            yield next_picture()
+                            yield next_pictures()
                     except UpscaleError as error:
                         assert at is not None
                         at.run.has_failed = True
@@ -274,7 +271,7 @@ class Worker:
             film, segment = run.task.film, at[0].segment.number
             event: Event
             try:
-                if isinstance(item, VideoFrame):
+                if isinstance(item, tuple):
                     stages.timed("encode", functools.partial(writer.write, item))
                     event = FramesDone(film, segment, 1)
                 else:
@@ -291,7 +288,7 @@ class Worker:
 
         at: list[_Begin] = [None]  # type: ignore[list-item]
         try:
-            overlap(read, enlarge, write, lambda item: isinstance(item, Frame | VideoFrame), release)
+            overlap(read, enlarge, write, lambda item: isinstance(item, Frame | tuple), release)
         finally:
             for left in open_writers:
                 left.discard()
@@ -404,9 +401,10 @@ def _open_writer(begin: _Begin) -> PieceWriter:
     task = begin.run.task
     path = segment_path(task.folder, begin.segment.number)
     try:
-        return PieceWriter(path, task.encoder, task.size, task.container)
+        return PieceWriter(path, task.tracks, task.size)
     except (av.FFmpegError, ValueError) as error:
-        raise UpscaleError(f"{task.encoder.codec} cannot encode this ({error})") from error
+        names = " or ".join(dict.fromkeys(track.encoder.codec for track in task.tracks))
+        raise UpscaleError(f"{names} cannot encode this ({error})") from error
 
 
 def _taken_noise(noise: Noise) -> dict[str, Any]:
