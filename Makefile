@@ -13,7 +13,7 @@ FONTS ?= /usr/share/fonts
 demo: $(VENV)/installed  ## upscale the example, and put before and after side by side
 	mkdir -p demo
 	$(BIN)/upscale examples/city.mp4 demo/city-x4.mp4 --scale 4 --overwrite
-	$(BIN)/upscale-lab compare examples/city.mp4 demo/city-x4.mp4 demo/compare.png --at 1 --crop 0.08:0.2:0.3:0.5
+	$(BIN)/upscale-lab compare examples/city.mp4 demo/city-x4.mp4 demo/compare.png --at 1 --crop 0.08:0.2:0.3:0.5 -y
 	@echo "demo/city-x4.mp4 is the film; demo/compare.png shows a detail, before (bicubic) and after"
 
 test: $(VENV)/tools

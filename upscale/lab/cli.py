@@ -402,20 +402,67 @@ def judge(weights: tuple[Path, ...], lessons: Path, validation: Path, steps: int
 @main.command()
 @click.argument("inputs", nargs=-1, required=True, type=FILE)
 @click.argument("output", type=FILE)
-@click.option("--at", type=Time(), default="0", show_default=True, help="Which frame: seconds, or h:mm:ss.")
+@click.option("--at", type=Time(), help="Of a PNG, which frame: seconds, or h:mm:ss (0).")
+@click.option("--start", type=Time(), help="Of a clip, where it begins: seconds, or h:mm:ss.")
+@click.option("--duration", type=Time(), help="Of a clip, how much of the films it shows.")
+@click.option(
+    "--as",
+    "layout",
+    type=click.Choice(["side", "wipe", "flicker"]),
+    help="Of a clip, how it compares (side).",
+)
+@click.option("--every", type=Time(), help="Of a flicker, how long each input is shown (0.5).")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    help="What is written on an input; repeat it for each. A clip has the files' names otherwise.",
+)
 @click.option("--crop", default="0:0:1:1", show_default=True, help="x:y:width:height, each from 0 to 1.")
 @click.option(
     "--enlarge", type=click.Choice(["bicubic", "lanczos", "point"]), default="bicubic", show_default=True
 )
+@click.option("-y", "--overwrite", is_flag=True, help="Overwrite OUTPUT if it exists.")
 @reporting_errors
-def compare(inputs: tuple[Path, ...], output: Path, at: Fraction, crop: str, enlarge: str) -> None:
-    """Write a PNG with the same place in several videos or pictures, side by side.
+def compare(
+    inputs: tuple[Path, ...],
+    output: Path,
+    at: Fraction | None,
+    crop: str,
+    enlarge: str,
+    labels: tuple[str, ...],
+    overwrite: bool,
+    **clip: Fraction | str | None,
+) -> None:
+    """Compare the same place in several videos or pictures: in a PNG, or in a clip (.mp4, .mkv, .webm ...).
+
+    A PNG shows a frame of each, side by side. A clip shows the films at the same times, without sound: side
+    by side; as a wipe, with a line that moves across two films; or as a flicker, in turns at the same
+    place. It has the frames of the last input, beside which each other one shows what is on the screen
+    then; one that ends earlier keeps its last frame.
 
     The smaller ones are enlarged to the size of the largest.
     """
-    if output.suffix.lower() != ".png":
-        raise click.UsageError(f"{output}: OUTPUT comes last and ends in .png")
-    from upscale.lab.compare import Crop, side_by_side
-    from upscale.media.picture import write_picture
+    from upscale.lab.compare import Crop, compare_picture
+    from upscale.lab.compare_clip import ClipOptions, compare_clip
+    from upscale.media.write.destination import CONTAINERS
+    from upscale.progress import FilmProgress
 
-    write_picture(output, side_by_side(list(inputs), at, Crop.parse(crop), enlarge.upper()))
+    given = {name: value for name, value in clip.items() if value is not None}
+    area, interpolation = Crop.parse(crop), enlarge.upper()
+    if output.suffix.lower() == ".png":
+        if given:
+            raise click.UsageError("a PNG takes --at; --start, --duration, --as and --every are for clips")
+        compare_picture(inputs, output, at or Fraction(0), area, interpolation, labels, overwrite)
+        return
+    if output.suffix.lower() not in CONTAINERS:
+        raise click.UsageError(
+            f"{output}: OUTPUT comes last and ends in .png, or in .mp4 or .mkv for a clip"
+        )
+    if at is not None:
+        raise click.UsageError("--at is for a PNG; a clip takes --start and --duration")
+    options = ClipOptions(area, interpolation, labels, overwrite=overwrite, **given)  # type: ignore[arg-type]
+    with FilmProgress(output.name, None, "auto") as progress:
+        notes = compare_clip(inputs, output, options, progress.update)
+    for note in notes:
+        click.echo(f"upscale-lab: {note}", err=True)

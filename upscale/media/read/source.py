@@ -115,6 +115,13 @@ class Source:
         return [] if self._first is None else [self._planes(self._first)]
 
     @property
+    def begins(self) -> Fraction | None:
+        """When the first picture of the film is shown, in seconds on the container's clock; None if there
+        is none."""
+        first = self._opening
+        return None if first is None or first.pts is None else first.pts * self.info.time_base
+
+    @property
     def losses(self) -> Losses:
         """What could not be read so far."""
         return self._reading.losses
