@@ -224,6 +224,11 @@ def _model_names(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     type=click.Path(path_type=Path, file_okay=False),
     help="No film, but the coloured first frame of each shot, to paint in and give as --reference.",
 )
+@click.option(
+    "--map",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write how far each pixel may be from the truth: a film, or a picture, dark to bright.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option(
     "--precision",
@@ -446,6 +451,8 @@ def _run_folder(
     from upscale.jobs.run import run_folder
     from upscale.progress import print_table, tell_json
 
+    if job.map is not None:
+        raise UsageError("--map is for one film; give a film as INPUT")
     find_model(job.sample.model)
     _check_color(job)
     folder = Folder(job.source, job.target, suffix, ext, tell=functools.partial(_warn, style))

@@ -33,13 +33,14 @@ from upscale.media.pipe import STANDARD
 from upscale.media.read.index import index_film
 from upscale.media.read.source import ReadOptions, Source, samples
 from upscale.media.write.destination import Destination, destination, existing
-from upscale.media.write.encoder import EncodeOptions, check_encoder, default_codec, settle
+from upscale.media.write.encoder import DEFAULT_CODEC, EncodeOptions, check_encoder, default_codec, settle
 from upscale.media.write.packets import Pictures, Track
 from upscale.media.write.writer import Writer
-from upscale.models.catalog import find_model
+from upscale.models.catalog import MODELS, find_model
 from upscale.motion.deflicker import Flicker, deflickered
 from upscale.motion.window import Noise, windowed
 from upscale.planes import Planes
+from upscale.sampling.map import MapView, map_info
 from upscale.sampling.options import SampleOptions
 from upscale.sampling.process import leave_cores_to_encoders
 
@@ -50,6 +51,9 @@ LARGEST_SCALE = 8
 
 CONTEXT_OF_KEYS = 40
 """Frames that are read before a key frame: the runs of equal frames, and the radius of the deflickering."""
+
+MAP_PRESET = "ultrafast"
+"""Of libx264, for a map: it is smooth, and to be had for a small part of the film's cost."""
 
 STAGES = ("load", "decode", "align", "color", "model", "pack", "encode")
 """What time goes into: loading the networks; then, beside each other, decoding with aligning, colouring and
@@ -79,6 +83,8 @@ class Job:
     """FFmpeg's name of the container; None for the one that the target's name means."""
     deflicker: bool = False
     """Even out brightness that pumps."""
+    map: Path | None = None
+    """Where a map goes of how far each pixel may be from the truth; None for no map."""
     strict: bool = False
     """Whether to stop rather than leave out, convert or lose anything."""
     read: ReadOptions = field(default_factory=ReadOptions)
@@ -216,6 +222,7 @@ class Summary:
             "output": str(self.job.target),
             "input_size": [self.info.width, self.info.height],
             "output_size": list(self.size),
+            "map": self.job.map and str(self.job.map),
             "color": self.job.color.color,
             "model": self.job.sample.model,
             "temperature": self.job.sample.temperature,
@@ -276,6 +283,8 @@ def prepared(job: Job) -> Iterator[Plan]:
         if job.source != STANDARD and not job.source.exists() and not is_sequence(job.source):
             raise UpscaleError(f"{job.source}: no such file")
         check_overwriting(job)
+        if job.map is not None:
+            check_map(job)
     except OSError as error:  # a name that is too long, a folder that may not be looked into
         raise UpscaleError(f"{error.filename}: {error.strerror}") from error
     target = destination(job.target, job.format)
@@ -283,7 +292,8 @@ def prepared(job: Job) -> Iterator[Plan]:
     check_encoder(job.encode, codec)
     with Source(job.source, job.read) as source:
         info = source.info
-        job = replace(job, sample=settled_sample(job.sample, info.is_picture))
+        asked = replace(job.sample, spread=job.map is not None)
+        job = replace(job, sample=settled_sample(asked, info.is_picture))
         info = job.picture(info)
         notes: list[str] = []
         if job.color.wanted:
@@ -295,13 +305,20 @@ def prepared(job: Job) -> Iterator[Plan]:
         if job.strict and encoder.notes:
             raise UpscaleError(f"{job.target}: {encoder.notes[0]}, which --strict forbids")
         notes += encoder.notes
+        tracks, destinations = [Track(encoder, target.container, as_it_is)], [target]
+        if job.map is not None:
+            destinations.append(destination(job.map))
+            if destinations[-1].holds_one_picture and not info.is_picture:
+                name = f"{job.map.stem}.mp4 or {job.map.stem}%05d{job.map.suffix}"
+                raise UsageError(f"{job.map}: holds one picture; the map of a film goes to {name}")
+            tracks.append(map_track(info, size, destinations[-1]))
         if source.crop is not None and job.read.crop == "auto":
             notes.append(f"black borders were cut off: --crop {source.crop}")
         yield Plan(
             job,
             source,
-            (Track(encoder, target.container, as_it_is),),
-            (target,),
+            tuple(tracks),
+            tuple(destinations),
             Summary(job, info, size, expected_frames(info, job), warnings=notes),
         )
 
@@ -309,6 +326,26 @@ def prepared(job: Job) -> Iterator[Plan]:
 def as_it_is(frame: Frame) -> Frame:
     """The view of a film's own track: see ``Track``."""
     return frame
+
+
+def map_track(info: VideoInfo, size: tuple[int, int], target: Destination) -> Track:
+    """The track of a map of pictures of ``size``; what its encoder does is to cost little."""
+    info = map_info(info, size, target.container == "image2")
+    codec = default_codec(target.container, target.path.suffix)
+    options = EncodeOptions(preset=MAP_PRESET if codec == DEFAULT_CODEC else None)
+    encoder = settle(info, options, codec, target.container)
+    encoder.check(size)
+    return Track(encoder, target.container, MapView(info.pixels))
+
+
+def check_map(job: Job) -> None:
+    """Raises UsageError or UpscaleError for a map that cannot be written where it is to go."""
+    assert job.map is not None
+    if STANDARD in (job.map, job.target):
+        raise UsageError("--map writes a second film; give it and OUTPUT names")
+    if job.map.resolve() == job.target.resolve():
+        raise UsageError(f"{job.map}: is OUTPUT itself; choose another name for the map")
+    check_overwriting(replace(job, target=job.map))
 
 
 def check_overwriting(job: Job) -> None:
@@ -596,6 +633,9 @@ def _looked_at(job: Job, source: Source) -> Iterable[Planes]:
 def settled_sample(sample: SampleOptions, picture: bool) -> SampleOptions:
     """With a model and a temperature where none was asked for."""
     model = find_model(sample.model, picture)
+    if sample.spread and not model.has_spread:
+        able = " and ".join(name for name, known in MODELS.items() if known.has_spread)
+        raise UsageError(f"--map is for a model that tells how sure it is: {able}, not {model.name}")
     if sample.denoise is not None and not model.denoises:
         raise UsageError(f"--denoise is for a model that does; {model.name} leaves noise as it is")
     return replace(sample, model=model.name, temperature=model.chosen_temperature(sample.temperature))

@@ -10,6 +10,10 @@ Codes beyond nominal black and white ("footroom" and "headroom" of limited range
 [0, 1] and survive the way to float and back.
 """
 
+SPREAD = 1
+"""The plane of luma [2, H, W] that tells how far each pixel may be from the truth, given the input alone:
+the logarithm to base 2 of a standard deviation in 8-bit levels."""
+
 WINDOW = ("centre", "merge", "median", "spread", "weight", "damage", "keep")
 """Planes of luma [7, H, W] that a window of frames adds up to, in this order:
 

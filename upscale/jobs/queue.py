@@ -34,7 +34,7 @@ from upscale.pipeline import (
 ATTEMPTS = 3
 """Workers that a task may cost."""
 
-NOT_OF_THE_FRAMES = ("source", "target", "overwrite", "strict", "restart")
+NOT_OF_THE_FRAMES = ("source", "target", "map", "overwrite", "strict", "restart")
 """Options of a job that do not change the frames: they may differ when a run is resumed."""
 
 OF_THE_MACHINE = ("threads", "memory", "batch", "tile")
@@ -266,6 +266,8 @@ def _opened(number: int, job: Job, exits: contextlib.ExitStack) -> Film:
     plan = exits.enter_context(prepared(job))
     job, info = plan.job, plan.summary.info
     workspace = exits.enter_context(Workspace(job.target))
+    if job.map is not None:
+        exits.enter_context(Workspace(job.map))
     check_overwriting(job)  # now that nobody else can
     check_fit(plan)
     index = index_film(plan.source)

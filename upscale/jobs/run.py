@@ -25,7 +25,8 @@ def run_film(job: Job, executor: Callable[[], Executor], style: str) -> Summary:
         if goes_in_one(plan):
             with contextlib.ExitStack() as exits:
                 if job.target != STANDARD:
-                    exits.enter_context(Workspace(job.target))
+                    for target in filter(None, (job.target, job.map)):
+                        exits.enter_context(Workspace(target))
                     check_overwriting(job)
                 shown = exits.enter_context(FilmProgress(name, expected, style))
                 return run(plan, shown.update)

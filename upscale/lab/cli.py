@@ -297,6 +297,41 @@ def evaluate(
     click.echo(evaluation.markdown(table))
 
 
+@main.command()
+@click.argument("inputs", metavar="PICTURES|CLIP...", nargs=-1, required=True, type=FILE)
+@click.option("--scale", type=click.Choice(["2", "4"]), default="4", show_default=True)
+@click.option("-m", "--model", default="clean", show_default=True)
+@click.option("-t", "--temperature", type=click.FloatRange(0, 1), default=0.0, show_default=True)
+@click.option(
+    "--side", type=click.IntRange(0), default=0, help="Of pictures: their middle; 0 for all of it."
+)
+@click.option("--preset", "presets", multiple=True, help="Of clips: how to degrade them; all by default.")
+@click.option("--frames", type=click.IntRange(2), default=12, show_default=True, help="Of every clip.")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+@reporting_errors
+def certainty(
+    inputs: tuple[Path, ...],
+    scale: str,
+    model: str,
+    temperature: float,
+    side: int,
+    presets: tuple[str, ...],
+    frames: int,
+    as_json: bool,
+) -> None:
+    """Check what --map shows: the stated spread of pixels against the errors that are made.
+
+    On a folder of PICTURES made small, or on CLIPs, or single photos in motion, made old."""
+    from upscale.lab.certainty import Certainty, markdown, measure_certainty
+    from upscale.sampling.options import SampleOptions
+
+    sample = SampleOptions(model=model, temperature=temperature)
+    found = Certainty()
+    for found in measure_certainty(inputs, int(scale), sample, side, presets, frames):
+        click.echo(f"{found.pictures} measured", err=True)
+    click.echo(json.dumps(found.as_dict(), indent=2) if as_json else markdown(found, int(scale), model))
+
+
 def _write_color_sheet(folders: tuple[Path, ...], sheet: Path, sample: "SampleOptions") -> None:
     import cv2
 

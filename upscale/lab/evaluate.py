@@ -70,7 +70,7 @@ def evaluate(
     table = Table(scale)
     for path in find_pictures(folder):
         picture = read_picture(path)
-        high = _cropped(torch.from_numpy(_middle(picture, side) if side else picture), scale)
+        high = cropped(torch.from_numpy(middle(picture, side) if side else picture), scale)
         low = downsample(high[None], scale)[0]
         for name, answer, chosen in _answers(low, high, scale, temperatures, sample, models):
             measured = _measured(answer, high, measures)
@@ -136,19 +136,19 @@ def _measured(answer: NDArray[np.float32], high: Tensor, measures: dict[str, Dis
     luma, truth = torch.from_numpy(rounded)[None, :1], high[None, :1]
     values = {"PSNR-Y": psnr(luma, truth), "SSIM": ssim(luma, truth)}
     if measures:
-        pictures = to_rgb(_middle(rounded)), to_rgb(_middle(high.numpy()))
+        pictures = to_rgb(middle(rounded)), to_rgb(middle(high.numpy()))
         values |= {name: measure(*pictures) for name, measure in measures.items()}
     return values
 
 
-def _middle(picture: NDArray[np.float32], side: int = PERCEPTUAL_SIDE) -> NDArray[np.float32]:
+def middle(picture: NDArray[np.float32], side: int = PERCEPTUAL_SIDE) -> NDArray[np.float32]:
     """The middle ``side`` pixels of [3, H, W], or all there are."""
     _, height, width = picture.shape
     top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
     return picture[:, top : top + side, left : left + side]
 
 
-def _cropped(picture: Tensor, scale: int) -> Tensor:
+def cropped(picture: Tensor, scale: int) -> Tensor:
     """[C, H, W] without the rows and columns that the scale does not divide."""
     _, height, width = picture.shape
     return picture[:, : height // scale * scale, : width // scale * scale]

@@ -26,9 +26,9 @@ class Family:
     scales: tuple[int, ...] = (2, 4)
     """That there are weights for."""
 
-    def sampled_by(self, network: Any, temperature: float) -> Any:
+    def sampled_by(self, network: Any, temperature: float, spread: bool) -> Any:
         """A new sampler of its luma network."""
-        return _found(self.sampler)(network, temperature)
+        return _found(self.sampler)(network, temperature, spread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ class Model:
     """The default; None where there is nothing to dial."""
     denoises: bool = False
     """Whether it takes ``--denoise``."""
+    has_spread: bool = False
+    """Whether it can tell how far each pixel may be from the truth: takes ``--map``."""
 
     def open(self, *arguments: Any) -> Any:
         """A new instance of what runs it."""
@@ -90,6 +92,7 @@ MODELS = {
             (FILM, CLEAN),
             temperature=0.35,
             denoises=True,
+            has_spread=True,
         ),
         Model(
             "clean",
@@ -97,6 +100,7 @@ MODELS = {
             UPSCALER,
             (CLEAN,),
             temperature=0.5,
+            has_spread=True,
         ),
         Model(
             "raster",

@@ -5,6 +5,7 @@ After Salimans et al., "PixelCNN++" (2017), https://arxiv.org/abs/1701.05517, bu
 have one scale, the quantile of the mixture, which a sample is, has a closed form.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -57,6 +58,12 @@ class Mixture:
     def mean(self) -> Tensor:
         """The mean of the mixture, [N, P, H, W]."""
         return torch.addcmul(self.centre, self.reach, torch.tanh(self.balance / 2))
+
+    def deviation(self) -> Tensor:
+        """The standard deviation of the mixture, [N, P, H, W], in units of the luma range."""
+        within = self.log_scale.mul(2).exp_().mul_(math.pi**2 / 3)  # variance of a logistic
+        beside = self.reach.square() * (1 - torch.tanh(self.balance / 2).square_())
+        return within.add_(beside).sqrt_()
 
     def sample(self, odds: Tensor, temperature: float) -> Tensor:
         """One draw per pixel, [N, P, H, W]: the quantile of the mixture at ``odds``.

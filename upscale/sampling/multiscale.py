@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from upscale.models.conditioning import SIGNAL, Conditioning
 from upscale.models.luma import LumaPixelCNN
-from upscale.models.mixture import log_odds
+from upscale.models.mixture import Mixture, log_odds
 from upscale.sampling.sampler import Tiled
 from upscale.sampling.tiles import Cut
 
@@ -15,32 +16,62 @@ PIECE = 1 << 17
 """Pixels that a CPU samples at a time: some ten planes of them fit its caches."""
 
 
-def sample_luma(network: LumaPixelCNN, low: Tensor, odds: Tensor | None, temperature: float) -> Tensor:
+def sample_luma(
+    network: LumaPixelCNN, low: Tensor, odds: Tensor | None, temperature: float, spread: bool = False
+) -> Tensor:
     """Sample p(high | low) pixel by pixel in the multiscale order, every step for all cells at once.
 
     low : Tensor, shape = (N, planes, h, w), what the network reads: luma in [0, 1] comes first.
     odds : Tensor, shape = (N or 1, scale**2, h, w), ``mixture.log_odds`` of uniform numbers as cells, one
     for each pixel to be sampled; may be None at temperature 0, where each takes the mean of its mixture.
 
-    Returns (N, 1, scale*h, scale*w) float32, within SIGNAL.
+    Returns (N, 1, scale*h, scale*w) float32, within SIGNAL; with ``spread`` that plane follows it, (N, 2,
+    scale*h, scale*w): see ``spread_between``.
     """
     mean, features = network.condition(low)
     if odds is None and temperature > 0:
         raise ValueError("a temperature above 0 needs uniform numbers to sample with")
     residuals, pixels = torch.empty_like(mean), torch.empty_like(mean)
+    unsure: list[Tensor] = []
     start = 0
     for index, step in enumerate(network.steps):
         part = slice(start, start + len(step))
         features = network.advance(index, features, residuals[:, :start])
         for rows in _pieces(mean[:, part]):
             mixture = network.mixture(index, features[..., rows, :])
+            if spread and index == 0:
+                unsure.append(doublings(mixture))
             drawn = mixture.mean() if odds is None else mixture.sample(odds[:, part, rows], temperature)
             # A pixel that no signal can hold would lead the later steps astray, further with each.
             average = mean[:, part, rows]
             pixels[:, part, rows] = drawn.add_(average).clamp_(*SIGNAL)
             residuals[:, part, rows] = drawn.sub_(average)
         start = part.stop
-    return network.to_picture(pixels)
+    picture = network.to_picture(pixels)
+    return (
+        torch.cat([picture, spread_between(torch.cat(unsure, 2), network.scale)], 1) if spread else picture
+    )
+
+
+def doublings(mixture: Mixture) -> Tensor:
+    """The standard deviation of each pixel as the logarithm to base 2 of 8-bit levels, [N, P, H, W]: the
+    spread of ``planes.SPREAD``."""
+    return mixture.deviation().mul_(255).log2_()
+
+
+def spread_between(first: Tensor, scale: int) -> Tensor:
+    """The spread of every pixel given the small picture alone, (N, 1, scale*h, scale*w).
+
+    first : Tensor, shape = (N, 1, h, w), that of the pixel that is sampled first in each cell.
+
+    The later pixels of a cell are drawn from what is left when those before them are drawn: a narrow
+    distribution around an invented pixel, which says nothing of how far that may be from the truth. The
+    first one has seen nothing but the input, so what it says is true (see the calibration in the model
+    card), and much the same holds for the pixels between it and the next cell's, ``scale`` pixels on."""
+    height, width = (scale * length for length in first.shape[2:])
+    corners = F.pad(first, (0, 1, 0, 1), mode="replicate")
+    size = height + 1, width + 1
+    return F.interpolate(corners, size, mode="bilinear", align_corners=True)[..., :height, :width]
 
 
 def _pieces(planes: Tensor) -> Iterator[slice]:
@@ -59,8 +90,8 @@ def mean_luma(network: Conditioning, low: Tensor) -> Tensor:
 class Multiscale:
     """``sample_luma`` for frames: see ``Sampler``."""
 
-    def __init__(self, network: LumaPixelCNN, temperature: float):
-        self._network, self._temperature = network, temperature
+    def __init__(self, network: LumaPixelCNN, temperature: float, spread: bool = False):
+        self._network, self._temperature, self._spread = network, temperature, spread
 
     def laid_out(self, uniform: Tensor) -> Tensor:
         return self._network.to_cells(log_odds(uniform))
@@ -68,7 +99,7 @@ class Multiscale:
     def __call__(self, low: Tensor, noise: Tensor | None, tiled: Tiled) -> Tensor:
         def run(low: Tensor, odds: Tensor | None = None) -> Tensor:
             low = low.contiguous(memory_format=torch.channels_last)
-            return sample_luma(self._network, low, odds, self._temperature)
+            return sample_luma(self._network, low, odds, self._temperature, self._spread)
 
         inputs = [(low, 1)] if noise is None else [(low, 1), (noise, 1)]
         return tiled("luma", run, inputs, Cut.of(self._network))
@@ -77,7 +108,7 @@ class Multiscale:
 class Mean:
     """``mean_luma`` for frames: see ``Sampler``."""
 
-    def __init__(self, network: Conditioning, temperature: float):
+    def __init__(self, network: Conditioning, temperature: float, spread: bool = False):
         self._network = network
 
     def laid_out(self, uniform: Tensor) -> Tensor:

@@ -24,6 +24,8 @@ class SampleOptions:
     grain: str = "still"
     """See GRAIN."""
     seed: int = 0
+    spread: bool = False
+    """Whether luma comes with a second plane: see ``planes.SPREAD``."""
     device: str = "auto"
     precision: str = "auto"
     tile: int = 0

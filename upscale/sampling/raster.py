@@ -100,7 +100,7 @@ class Raster:
     lower the temperature, the longer a tile remembers what it drew, and the less a margin helps
     (benchmarks/seams.py)."""
 
-    def __init__(self, network: RasterPixelCNN, temperature: float):
+    def __init__(self, network: RasterPixelCNN, temperature: float, spread: bool = False):
         self._network, self._temperature = network, temperature
 
     def laid_out(self, uniform: Tensor) -> Tensor:

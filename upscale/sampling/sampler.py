@@ -26,11 +26,12 @@ class Tiled(Protocol):
 class Sampler(Protocol):
     """Draws the luma of one stage's frames."""
 
-    def __init__(self, network: Any, temperature: float): ...
+    def __init__(self, network: Any, temperature: float, spread: bool = False):
+        """``spread`` is for a model that ``has_spread`` alone."""
 
     def laid_out(self, uniform: Tensor) -> Tensor:
         """Uniform numbers in (0, 1), (1, 1, scale*H, scale*W), as ``__call__`` wants to have them."""
 
     def __call__(self, low: Tensor, noise: Tensor | None, tiled: Tiled) -> Tensor:
         """The luma of a frame, (1, 1, scale*H, scale*W) float32, of what its network reads, (1, planes, H,
-        W); ``noise`` may be None at temperature 0."""
+        W); ``noise`` may be None at temperature 0. With ``spread`` a plane more: see ``planes.SPREAD``."""

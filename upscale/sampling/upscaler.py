@@ -15,7 +15,7 @@ from upscale.models.catalog import Family, find_model, find_stage
 from upscale.models.chroma import ChromaNet
 from upscale.models.conditioning import Conditioning
 from upscale.models.int8 import calibrated, has_int8, quantise
-from upscale.planes import Planes
+from upscale.planes import SPREAD, Planes
 from upscale.sampling.chroma import luma_at_chroma, resite, siting_shift
 from upscale.sampling.memory import LARGEST_WINDOW, PROGRAM, choose_tile
 from upscale.sampling.noise import uniform_noise
@@ -57,7 +57,7 @@ class Upscaler:
         ]
         self.stages = [self._load_stage(*stage) for stage in chain]
         self._samplers: list[Sampler] = [
-            family.sampled_by(luma, self.temperature)
+            family.sampled_by(luma, self.temperature, options.spread)
             for (family, _), (luma, _) in zip(chain, self.stages, strict=True)
         ]
         self._noise: dict[int, tuple[int, Tensor]] = {}
@@ -119,8 +119,8 @@ class Upscaler:
         """Set to work on a frame. What this answers gives, when called, the answer to it.
 
         planes : luma [1, H, W], or [5, H, W] of its window, and chroma [2, h, w] unless grey, float32; the
-        answer is luma and chroma, larger, on the CPU. ``time`` is the frame's place in the film, for grain
-        that moves.
+        answer is luma and chroma, larger, on the CPU. With ``options.spread`` luma is [2, H, W]; the
+        second plane is ``planes.SPREAD``. ``time`` is the frame's place in the film, for grain that moves.
 
         Not to be changed: the next frames may share parts of it.
         """
@@ -131,12 +131,17 @@ class Upscaler:
         luma = self._transfers.up(planes[0])
         chroma = self._transfers.up(planes[1]) if len(planes) > 1 else None
         left = self.chroma_left
+        spread: Tensor | None = None
         for number, (luma_net, chroma_net) in enumerate(self.stages):
             size = luma.shape[2:]
             luma = self._luma(luma_net, luma, number, time)
+            if self.options.spread:
+                luma, spread = luma[:, :1], added_spread(spread, luma[:, SPREAD:])
             if chroma is not None:
                 chroma = self._chroma(chroma_net, chroma, luma, size, left, number)
                 left = True
+        if spread is not None:
+            luma = torch.cat([luma, spread], 1)
         luma, chroma = self._fit(luma, chroma)
         answer = self._transfers.down((luma,) if chroma is None else (luma, chroma))
         self._before = planes, time, answer
@@ -238,6 +243,15 @@ class Upscaler:
         half = self.precision in ("bfloat16", "float16")
         dtype = getattr(torch, self.precision) if half else torch.bfloat16
         return torch.autocast(self.device.type, dtype, enabled=half)
+
+
+def added_spread(earlier: Tensor | None, own: Tensor) -> Tensor:
+    """The spread after a stage, (1, 1, H, W), of that after the one before it, and of its own: variances
+    add up."""
+    if earlier is None:
+        return own
+    height, width = own.shape[2:]
+    return torch.logaddexp2(2 * _resample(earlier, (height, width)), 2 * own) / 2
 
 
 def choose_device(name: str) -> torch.device:
