@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from upscale.errors import UsageError
 from upscale.models import int8, weights
-from upscale.models.catalog import FILM, find_stage
+from upscale.models.catalog import FILM, find_model, find_stage
 from upscale.models.judge import error_of
 from upscale.models.luma import LumaConfig, LumaPixelCNN
 from upscale.models.mixture import log_odds
 from upscale.motion.window import windowed
-from upscale.planes import WINDOW
+from upscale.planes import WINDOW, Box
 from upscale.sampling.chroma import luma_at_chroma, resite, siting_shift
 from upscale.sampling.memory import choose_tile, parse_size
 from upscale.sampling.multiscale import SIGNAL, mean_luma, sample_luma
@@ -189,6 +189,20 @@ def test_tiled_equals_whole(model: str, scale: int) -> None:
         tiled = upscaler(planes, scale, tile=tile, batch=batch, model=model)(planes)
         for a, b in zip(whole, tiled, strict=True):
             np.testing.assert_allclose(a, b, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("model", "scale"), [("clean", 2), ("film", 4), ("film", 8), ("nearest", 3)])
+@pytest.mark.parametrize("box", [Box(52, 48, 20, 30), Box(0, 100, 36, 42)])
+def test_a_detail_is_that_part_of_the_whole_answer(model: str, scale: int, box: Box) -> None:
+    planes = planes_420(124, 142) if model != "film" else film_window(124, 142)
+    opened = find_model(model).open(
+        (124, 142), (124 * scale, 142 * scale), (2, 2), True, SampleOptions(model=model, temperature=0.5)
+    )
+    whole, part = opened.begin(planes)(), opened.detail(planes, box)
+    top, left, height, width = (scale * length for length in box)
+    np.testing.assert_array_equal(part[0], whole[0][:, top : top + height, left : left + width])
+    chroma = whole[1][:, top // 2 : -(-(top + height) // 2), left // 2 : -(-(left + width) // 2)]
+    np.testing.assert_allclose(part[1], chroma, atol=1e-4)
 
 
 @pytest.mark.parametrize("model", ["clean", "film"])

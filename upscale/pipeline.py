@@ -25,6 +25,7 @@ from upscale.color.film import check_grey, check_installed, settled, with_colors
 from upscale.color.keys import Keys, Read, find_shot
 from upscale.color.options import ColorOptions
 from upscale.errors import UpscaleError, UsageError
+from upscale.look.map import MapView, map_info
 from upscale.media.frame import Frame, Key
 from upscale.media.info import VideoInfo
 from upscale.media.part import BEGINNING, Stretch
@@ -39,8 +40,7 @@ from upscale.media.write.writer import Writer
 from upscale.models.catalog import MODELS, find_model
 from upscale.motion.deflicker import Flicker, deflickered
 from upscale.motion.window import Noise, windowed
-from upscale.planes import Planes
-from upscale.sampling.map import MapView, map_info
+from upscale.planes import Box, Planes
 from upscale.sampling.options import SampleOptions
 from upscale.sampling.process import leave_cores_to_encoders
 
@@ -126,6 +126,9 @@ class Enlarger(Protocol):
 
     def begin(self, planes: Planes, time: int = 0) -> Callable[[], Planes]:
         """Set to work on a frame at ``time``, in ticks; a call of the answer waits for the larger one."""
+
+    def detail(self, planes: Planes, box: Box) -> Planes:
+        """The part ``box`` of the answer to a frame."""
 
 
 @dataclass(slots=True)

@@ -1,5 +1,7 @@
 """What the stages hand on: a picture as float planes."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,26 @@ Planes = tuple[NDArray[np.float32], ...]
 Codes beyond nominal black and white ("footroom" and "headroom" of limited range) lie a little outside
 [0, 1] and survive the way to float and back.
 """
+
+
+class Box(NamedTuple):
+    """A part of a picture, in luma pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def grown(self, margin: int, grid: int, size: tuple[int, int]) -> "Box":
+        """With ``margin`` more on each side, its corners at multiples of ``grid``, inside a picture of
+        ``size`` (height, width)."""
+        top, left = (max(first - margin, 0) // grid * grid for first in (self.top, self.left))
+        bottom, right = (
+            min(-(-(first + length + margin) // grid) * grid, end)
+            for first, length, end in zip(self[:2], self[2:], size, strict=True)
+        )
+        return Box(top, left, bottom - top, right - left)
+
 
 SPREAD = 1
 """The plane of luma [2, H, W] that tells how far each pixel may be from the truth, given the input alone:

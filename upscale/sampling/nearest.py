@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from upscale.planes import Planes
+from upscale.planes import Box, Planes
 from upscale.sampling.options import SampleOptions
 
 
@@ -34,6 +34,17 @@ class Nearest:
     def begin(self, planes: Planes, time: int = 0) -> Callable[[], Planes]:
         """As of an ``Upscaler``."""
         return lambda: self(planes)
+
+    def detail(self, planes: Planes, box: Box) -> Planes:
+        """As of an ``Upscaler``."""
+        height, width = planes[0].shape[1:]
+        cut = []
+        for plane, (rows, columns) in zip(self(planes), self._sizes, strict=False):
+            down, across = rows / height, columns / width
+            top, left = round(box.top * down), round(box.left * across)
+            high, wide = round(box.height * down), round(box.width * across)
+            cut.append(plane[:, top : top + high, left : left + wide])
+        return tuple(cut)
 
     def __call__(self, planes: Planes) -> Planes:
         return tuple(_nearest(plane, size) for plane, size in zip(planes, self._sizes, strict=False))

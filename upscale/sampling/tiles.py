@@ -119,7 +119,8 @@ class Tiles:
         """
         first, k = inputs[0]
         height, width = (length // k for length in first.shape[2:])
-        self._size = height, width
+        if self._size != (height, width):  # nothing of a frame of another size
+            self._inputs, self._size = [], (height, width)
         halo, grid = self._cut.halo, self._cut.grid
         high, rows = spans(height, self._tile[0], (halo.top, halo.bottom), grid)
         wide, columns = spans(width, self._tile[1], (halo.left, halo.right), grid)

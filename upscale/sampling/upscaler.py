@@ -1,6 +1,7 @@
 """A frame's planes in, the same planes larger out: the networks, their noise and their tiles together."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Self
 
@@ -15,7 +16,7 @@ from upscale.models.catalog import Family, find_model, find_stage
 from upscale.models.chroma import ChromaNet
 from upscale.models.conditioning import Conditioning
 from upscale.models.int8 import calibrated, has_int8, quantise
-from upscale.planes import SPREAD, Planes
+from upscale.planes import SPREAD, Box, Planes
 from upscale.sampling.chroma import luma_at_chroma, resite, siting_shift
 from upscale.sampling.memory import LARGEST_WINDOW, PROGRAM, choose_tile
 from upscale.sampling.noise import uniform_noise
@@ -24,6 +25,9 @@ from upscale.sampling.process import keep_large_blocks
 from upscale.sampling.sampler import Sampler
 from upscale.sampling.tiles import Cut, Tiles
 from upscale.sampling.transfers import Transfers
+
+MARGIN = 4
+"""Pixels beyond the networks' fields that chroma's resampling reads."""
 
 
 class Upscaler:
@@ -60,7 +64,7 @@ class Upscaler:
             family.sampled_by(luma, self.temperature, options.spread)
             for (family, _), (luma, _) in zip(chain, self.stages, strict=True)
         ]
-        self._noise: dict[int, tuple[int, Tensor]] = {}
+        self._noise: dict[int, tuple[tuple[int, ...], Tensor]] = {}
         self._tiled: dict[tuple[str, int], Tiles] = {}
         self.notes: set[str] = set()
         """What a user should know of how it went."""
@@ -128,28 +132,71 @@ class Upscaler:
         if self._before is not None and self._before[1] == time and _same(self._before[0], planes):
             self.reused += 1
             return self._before[2]
-        luma = self._transfers.up(planes[0])
-        chroma = self._transfers.up(planes[1]) if len(planes) > 1 else None
+        luma, chroma = self._enlarged(*self._read(planes), time)
+        luma, chroma = self._fit(luma, chroma, self.target)
+        answer = self._transfers.down((luma,) if chroma is None else (luma, chroma))
+        self._before = planes, time, answer
+        return answer
+
+    @torch.inference_mode()
+    def detail(self, planes: Planes, box: Box) -> Planes:
+        """The part ``box`` of the answer to a frame at time 0, for the price of that part; bit for bit what
+        the whole frame has there, unless its scale is not a native one or the model is not seamless.
+
+        planes : as of ``begin``. The box is in input pixels, and begins at even ones."""
+        low, chroma = self._read(planes)
+        height, width = low.shape[2:]
+        seen = box.grown(sum(self._reach(number) for number in range(len(self.stages))), 4, (height, width))
+        low = low[:, :, seen.top : seen.top + seen.height, seen.left : seen.left + seen.width]
+        if chroma is not None and self.subsampling is not None:
+            across, down = self.subsampling
+            rows = slice(seen.top // down, -(-(seen.top + seen.height) // down))
+            columns = slice(seen.left // across, -(-(seen.left + seen.width) // across))
+            chroma = chroma[:, :, rows, columns]
+        luma, chroma = self._enlarged(low, chroma, 0, (seen.top, seen.left))
+        ratio = self.target[0] / height, self.target[1] / width
+        size = round(seen.height * ratio[0]), round(seen.width * ratio[1])
+        luma, chroma = self._fit(luma, chroma, size)
+        top, left = round((box.top - seen.top) * ratio[0]), round((box.left - seen.left) * ratio[1])
+        high, wide = round(box.height * ratio[0]), round(box.width * ratio[1])
+        parts = [luma[:, :, top : top + high, left : left + wide]]
+        if chroma is not None and self.subsampling is not None:
+            rows = slice(top // down, -(-(top + high) // down))
+            parts.append(chroma[:, :, rows, left // across : -(-(left + wide) // across)])
+        return self._transfers.down(parts)()
+
+    def _read(self, planes: Planes) -> tuple[Tensor, Tensor | None]:
+        """On the device: all that the first network reads of a whole frame, and its chroma."""
+        keep = 1 - (1 if self.options.denoise is None else self.options.denoise)
+        low = self.stages[0][0].told(self._transfers.up(planes[0]), keep)
+        return low, self._transfers.up(planes[1]) if len(planes) > 1 else None
+
+    def _reach(self, number: int) -> int:
+        """Input pixels that an answer of a stage may depend on: luma's field and chroma's, which follows
+        it."""
+        fields = sum(network.receptive_field for network in self.stages[number])
+        before = math.prod(luma.scale for luma, _ in self.stages[:number])
+        return -(-fields // before) + MARGIN
+
+    def _enlarged(
+        self, low: Tensor, chroma: Tensor | None, time: int, origin: tuple[int, int] = (0, 0)
+    ) -> tuple[Tensor, Tensor | None]:
+        """A frame, or a part of one that begins at ``origin`` (row, column), through all stages."""
         left = self.chroma_left
-        spread: Tensor | None = None
+        luma, spread = low, None
         for number, (luma_net, chroma_net) in enumerate(self.stages):
             size = luma.shape[2:]
-            luma = self._luma(luma_net, luma, number, time)
+            luma = self._luma(luma, number, time, origin)
             if self.options.spread:
                 luma, spread = luma[:, :1], added_spread(spread, luma[:, SPREAD:])
             if chroma is not None:
                 chroma = self._chroma(chroma_net, chroma, luma, size, left, number)
                 left = True
-        if spread is not None:
-            luma = torch.cat([luma, spread], 1)
-        luma, chroma = self._fit(luma, chroma)
-        answer = self._transfers.down((luma,) if chroma is None else (luma, chroma))
-        self._before = planes, time, answer
-        return answer
+            origin = origin[0] * luma_net.scale, origin[1] * luma_net.scale
+        return (luma if spread is None else torch.cat([luma, spread], 1)), chroma
 
-    def _luma(self, network: Conditioning, luma: Tensor, number: int, time: int) -> Tensor:
-        low = network.told(luma, 1 - (1 if self.options.denoise is None else self.options.denoise))
-        noise = self._noise_of(number, low, time) if self.temperature > 0 else None
+    def _luma(self, low: Tensor, number: int, time: int, origin: tuple[int, int]) -> Tensor:
+        noise = self._noise_of(number, low, time, origin) if self.temperature > 0 else None
         return self._samplers[number](low, noise, functools.partial(self._in_tiles, number))
 
     def _chroma(
@@ -217,26 +264,30 @@ class Upscaler:
             return PROGRAM + torch.cuda.mem_get_info(self.device)[0]
         return self.options.memory
 
-    def _fit(self, luma: Tensor, chroma: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Resample to the target where the networks' scale is not the one that was asked for."""
-        if luma.shape[2:] == self.target:
+    def _fit(
+        self, luma: Tensor, chroma: Tensor | None, target: tuple[int, int]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Resample to ``target`` where the networks' scale is not the one that was asked for."""
+        if luma.shape[2:] == target:
             return luma, chroma
-        ratio = self.target[1] / luma.shape[3]
-        luma = _resample(luma, self.target)
+        ratio = target[1] / luma.shape[3]
+        luma = _resample(luma, target)
         if chroma is not None and self.subsampling is not None:
             across, down = self.subsampling
             chroma = resite(chroma, siting_shift(ratio, across, left=True))
-            chroma = _resample(chroma, (-(-self.target[0] // down), -(-self.target[1] // across)))
+            chroma = _resample(chroma, (-(-target[0] // down), -(-target[1] // across)))
         return luma, chroma
 
-    def _noise_of(self, number: int, low: Tensor, time: int) -> Tensor:
-        """The noise for one stage at that time, as its sampler wants it: drawn once."""
+    def _noise_of(self, number: int, low: Tensor, time: int, origin: tuple[int, int]) -> Tensor:
+        """The noise for one stage at that time and place, as its sampler wants it: drawn once."""
+        scale = self.stages[number][0].scale
+        top, left, height, width = (scale * length for length in (*origin, *low.shape[2:]))
+        place = time, top, left, height, width
         known = self._noise.get(number)
-        if known is None or known[0] != time:
-            scale = self.stages[number][0].scale
-            height, width = low.shape[2] * scale, low.shape[3] * scale
-            uniform = uniform_noise(self.options.seed, height, width, number, time)
-            known = self._noise[number] = time, self._samplers[number].laid_out(uniform.to(self.device))
+        if known is None or known[0] != place:
+            uniform = uniform_noise(self.options.seed, top + height, left + width, number, time)
+            uniform = uniform[:, :, top:, left:].to(self.device)
+            known = self._noise[number] = place, self._samplers[number].laid_out(uniform)
         return known[1]
 
     def _autocast(self) -> torch.autocast:
