@@ -8,20 +8,18 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from upscale.color.film import check_installed
 from upscale.color.keys import Cuts
 from upscale.color.options import name_of_time
 from upscale.errors import UpscaleError, UsageError
+from upscale.look.sheet import Cell, check_place, check_sheet, shrunk, to_rgb, write_sheet
 from upscale.media.frame import Frame, Key
 from upscale.media.info import VideoInfo
 from upscale.media.part import Part
 from upscale.media.picture import write_picture
 from upscale.media.pipe import STANDARD
-from upscale.media.pixels import from_planes
 from upscale.media.read.source import Source
 from upscale.pipeline import (
     Job,
@@ -42,11 +40,6 @@ ROWS = 12
 
 CELL = 320
 """Columns of a picture on the sheet."""
-
-LABEL = 22
-"""Rows of the line above a picture."""
-
-GAP = 6
 
 
 def look_at_keys(
@@ -71,15 +64,12 @@ def look_at_keys(
         raise UpscaleError(f"{job.source}: no frame of it could be read")
     if folder is not None:
         for key, time in _keys(job, info, networks, starts, jump):
-            write_picture(folder / f"{name_of_time(time)}.png", _rgb(_colored(networks, key), info))
+            write_picture(folder / f"{name_of_time(time)}.png", to_rgb(_colored(networks, key), info))
     if sheet is not None:
         step = max(len(starts) / ROWS, 1.0)
         chosen = [starts[int(place * step)] for place in range(min(ROWS, len(starts)))]
         keys = _keys(job, info, networks, chosen, jump)
-        rows = [_row(job, networks, info, key, time) for key, time in keys]
-        beside = sheet.with_name(f".{sheet.name}.part.png")
-        write_picture(beside, np.concatenate(rows))
-        beside.replace(sheet)
+        write_sheet(sheet, [_row(job, networks, info, key, time) for key, time in keys])
     return len(starts)
 
 
@@ -93,14 +83,10 @@ def _check(job: Job, sheet: Path | None, folder: Path | None) -> None:
         raise UsageError(f"{job.source}: is a folder; look at one film at a time")
     job.color.check()
     check_installed()
-    for target in filter(None, (sheet, folder)):
-        if target.exists() and not job.overwrite:
-            raise UpscaleError(f"{target}: exists; use -y to overwrite it")
-        if not target.parent.is_dir():
-            raise UpscaleError(f"{target.parent}: no such folder; make it first")
-    if sheet is not None and sheet.suffix.lower() != ".png":
-        raise UsageError(f"{sheet}: the sheet is a PNG; give it a name that ends in .png")
+    if sheet is not None:
+        check_sheet(sheet, job.overwrite)
     if folder is not None:
+        check_place(folder, job.overwrite)
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
@@ -136,7 +122,7 @@ def _colored(networks: Networks, key: Key) -> Planes:
     return frame.planes[0][:1], frame.planes[1]
 
 
-def _row(job: Job, networks: Networks, info: VideoInfo, key: Key, time: Fraction) -> NDArray[np.uint8]:
+def _row(job: Job, networks: Networks, info: VideoInfo, key: Key, time: Fraction) -> list[Cell]:
     """The key frame as it is, and by every seed."""
     assert networks.colorist is not None
     pictures, labels = [], [name_of_time(time)]
@@ -146,19 +132,7 @@ def _row(job: Job, networks: Networks, info: VideoInfo, key: Key, time: Fraction
         labels.append(f"--color-seed {seed % 2**64}")
     luma, chroma = pictures[0]
     pictures.insert(0, (luma, np.full_like(chroma, 0.5)))
-    cells = [_cell(_rgb(planes, info), label) for planes, label in zip(pictures, labels, strict=True)]
-    return np.concatenate(cells, 1)
-
-
-def _cell(rgb: NDArray[np.uint8], label: str) -> NDArray[np.uint8]:
-    height = round(CELL * rgb.shape[0] / rgb.shape[1])
-    cell = np.full((LABEL + height + GAP, CELL + GAP, 3), 255, np.uint8)
-    cell[LABEL : LABEL + height, :CELL] = cv2.resize(rgb, (CELL, height), interpolation=cv2.INTER_AREA)
-    cv2.putText(cell, label, (2, LABEL - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
-    return cell
-
-
-def _rgb(planes: Planes, info: VideoInfo) -> NDArray[np.uint8]:
-    frame = from_planes(planes, info.pixels)
-    frame.colorspace = info.color.matrix
-    return np.asarray(frame.reformat(format="rgb24").to_ndarray(), np.uint8)
+    return [
+        Cell(shrunk(to_rgb(planes, info), CELL), (label,))
+        for planes, label in zip(pictures, labels, strict=True)
+    ]

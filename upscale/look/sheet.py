@@ -1,0 +1,84 @@
+"""A sheet of pictures to choose from: rows of the same picture in several ways, each with what to type."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from upscale.errors import UpscaleError, UsageError
+from upscale.media.info import VideoInfo
+from upscale.media.picture import write_picture
+from upscale.media.pixels import from_planes
+from upscale.planes import Planes
+
+LINE = 20
+"""Rows of a line of text."""
+
+GAP = 6
+
+FONT, SIZE = cv2.FONT_HERSHEY_SIMPLEX, 0.5
+
+Rgb = NDArray[np.uint8]
+"""A picture [H, W, 3]."""
+
+
+class Cell(NamedTuple):
+    """A picture of a sheet, and the lines above it."""
+
+    picture: Rgb
+    lines: tuple[str, ...]
+
+
+def check_sheet(sheet: Path, overwrite: bool) -> None:
+    """Raises UpscaleError or UsageError for a sheet that cannot be written under that name."""
+    check_place(sheet, overwrite)
+    if sheet.suffix.lower() != ".png":
+        raise UsageError(f"{sheet}: the sheet is a PNG; give it a name that ends in .png")
+
+
+def check_place(target: Path, overwrite: bool) -> None:
+    """Raises UpscaleError where something stands that is to stay, or there is no folder."""
+    if target.exists() and not overwrite:
+        raise UpscaleError(f"{target}: exists; use -y to overwrite it")
+    if not target.parent.is_dir():
+        raise UpscaleError(f"{target.parent}: no such folder; make it first")
+
+
+def write_sheet(sheet: Path, rows: Sequence[Sequence[Cell]]) -> None:
+    """Write the rows as a PNG, beside its name first. Raises UpscaleError."""
+    strips = [np.concatenate([_drawn(cell) for cell in row], 1) for row in rows]
+    width = max(strip.shape[1] for strip in strips)
+    padded = [np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=255) for s in strips]
+    beside = sheet.with_name(f".{sheet.name}.part.png")
+    try:
+        write_picture(beside, np.concatenate(padded))
+        beside.replace(sheet)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def shrunk(picture: Rgb, width: int) -> Rgb:
+    """A picture made ``width`` columns wide."""
+    height = max(round(width * picture.shape[0] / picture.shape[1]), 1)
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def to_rgb(planes: Planes, info: VideoInfo) -> Rgb:
+    """Planes of the film that ``info`` describes, of any size, as RGB by its matrix."""
+    frame = from_planes(planes, info.pixels)
+    frame.colorspace = info.color.matrix
+    return np.asarray(frame.reformat(format="rgb24").to_ndarray(), np.uint8)
+
+
+def _drawn(cell: Cell) -> Rgb:
+    height, width = cell.picture.shape[:2]
+    top = LINE * len(cell.lines) + GAP
+    drawn = np.full((top + height + GAP, width + GAP, 3), 255, np.uint8)
+    drawn[top : top + height, :width] = cell.picture
+    for number, line in enumerate(cell.lines, 1):
+        place = 2, LINE * number - 4
+        cv2.putText(drawn[:, : width + GAP // 2], line, place, FONT, SIZE, (0, 0, 0), 1, cv2.LINE_AA)
+    return drawn
