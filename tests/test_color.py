@@ -427,7 +427,7 @@ def test_saturation_nought_is_grey(grey: Path, tmp_path: Path, upscale: Run) -> 
         (["--reference", "GREY"], "has no colours to follow"),
         (["--reference", "99=PICTURE"], "the film has no frame at 99 s"),
         (["--reference", "FILM"], "a reference is a picture"),
-        (["--preview", "sheet.png"], "--preview and --export-keys show colours"),
+        (["--export-keys", "keys"], "--export-keys writes coloured frames"),
         (["--color", "auto", "--preview", "sheet.jpg"], "the sheet is a PNG"),
     ],
 )

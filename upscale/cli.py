@@ -217,8 +217,9 @@ def _model_names(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 @click.option(
     "--preview",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="No film, but a sheet of its shots with several samples of the colours (PNG).",
+    help="No film, but a sheet (PNG) of details by several settings; with --color, of shots by seed.",
 )
+@click.option("--at", type=Time(), multiple=True, help="Of --preview: which moment; as often as you like.")
 @click.option(
     "--export-keys",
     type=click.Path(path_type=Path, file_okay=False),
@@ -336,6 +337,7 @@ def main(
     source: Path,
     target: Path | None,
     preview: Path | None,
+    at: tuple[Fraction, ...],
     export_keys: Path | None,
     overwrite: bool,
     skip_existing: bool,
@@ -366,8 +368,10 @@ def main(
         if dry_run:
             raise click.UsageError("--preview and --export-keys write what they show; leave --dry-run out")
         job = _job(source, target or source, overwrite, **options)
-        _look(job, preview, export_keys, quiet or progress == "json")
+        _look(job, preview, at, export_keys, quiet or progress == "json")
         return
+    if at:
+        raise UsageError("--at says what --preview shows; add --preview SHEET")
     if target is None:
         raise click.UsageError("Missing argument 'OUTPUT'.")
     _check_pipes(source, target, as_json)
@@ -422,16 +426,29 @@ def _check_color(job: "Job") -> None:
         check_installed()
 
 
-def _look(job: "Job", preview: Path | None, folder: Path | None, quiet: bool) -> None:
-    from upscale.look.keys import look_at_keys
-
+def _look(
+    job: "Job", sheet: Path | None, at: tuple[Fraction, ...], folder: Path | None, quiet: bool
+) -> None:
     def tell(line: str) -> None:
-        click.echo(f"upscale: {line}", err=True)
+        if not quiet:
+            click.echo(f"upscale: {line}", err=True)
 
-    shots = look_at_keys(job, preview, folder, (lambda line: None) if quiet else tell)
+    if job.color.wanted or folder is not None:
+        from upscale.look.keys import look_at_keys
+
+        if at:
+            raise UsageError(
+                "--at is for a sheet of details; with --color the sheet shows where shots begin"
+            )
+        count, what = look_at_keys(job, sheet, folder, tell), "shot"
+    else:
+        from upscale.look.preview import preview
+
+        assert sheet is not None
+        count, what = preview(job, sheet, at, tell), "moment"
     if not quiet:
-        for target in filter(None, (preview, folder)):
-            click.echo(f"{target}: {shots} shot{'s' * (shots != 1)}", err=True)
+        for target in filter(None, (sheet, folder)):
+            click.echo(f"{target}: {count} {what}{'s' * (count != 1)}", err=True)
 
 
 def _run_folder(

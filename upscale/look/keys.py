@@ -76,7 +76,7 @@ def look_at_keys(
 def _check(job: Job, sheet: Path | None, folder: Path | None) -> None:
     """All that is cheap to check."""
     if not job.color.wanted:
-        raise UsageError("--preview and --export-keys show colours; add --color auto, or --reference IMAGE")
+        raise UsageError("--export-keys writes coloured frames; add --color auto, or --reference IMAGE")
     if job.source == STANDARD:
         raise UsageError("a pipe cannot be looked through; give INPUT a name")
     if job.source.is_dir():

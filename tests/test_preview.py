@@ -1,0 +1,183 @@
+"""The sheet that is looked at before a film is made: which moments, which part of them, which settings."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import ffmpeg
+import numpy as np
+import pytest
+from click.testing import Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from upscale.look.moments import find_moments, moments, most_detailed, spread_over
+from upscale.look.preview import choices
+from upscale.look.sheet import GAP, LINE
+from upscale.media.read.source import Source
+from upscale.models.catalog import MODELS
+from upscale.pipeline import Job
+from upscale.planes import Box
+from upscale.sampling.options import SampleOptions
+from upscale.times import name_time, parse_time
+
+MakeClip = Callable[..., Path]
+Run = Callable[..., Result]
+
+
+@given(st.integers(0, 10**7))
+def test_times_are_named_as_they_are_read(hundredths: int) -> None:
+    time = Fraction(hundredths, 100)
+    assert parse_time(name_time(time)) == time
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=9), st.integers(1, 8))
+def test_moments_are_of_as_many_shots_as_there_are_and_all_different(
+    lengths: list[int], count: int
+) -> None:
+    shots = [[100 * shot + n for n in range(length)] for shot, length in enumerate(lengths)]
+    chosen = spread_over(shots, count)
+    assert len(chosen) == len(set(chosen)) == min(count, sum(lengths))
+    assert chosen == sorted(chosen)
+    assert len({pts // 100 for pts in chosen}) == min(count, len(lengths))
+
+
+def test_the_most_detailed_part_is_found_and_fits() -> None:
+    luma = np.full((90, 120), 0.4, np.float32)
+    luma[40:70:3, 60:100] = 0.8
+    box = most_detailed(luma, 40, 30)
+    assert (box.top, box.left) == pytest.approx((40, 60), abs=4)
+    assert most_detailed(luma, 400, 300) == Box(0, 0, 90, 120)
+
+
+def test_moments_come_from_every_shot_and_are_the_frames_of_their_times(film: Path) -> None:
+    job = Job(film, Path("out.mp4"))
+    with Source(film) as source:
+        info = source.info
+        known = {frame.pts: frame.planes for frame in source.frames()}
+    places = find_moments(job, info, 6)
+    assert len(places) == 6
+    assert max(places) * info.time_base > 2
+    for moment in moments(job, info, 0, places):
+        assert moment.time == moment.frame.pts * info.time_base
+        for one, other in zip(moment.frame.planes, known[moment.frame.pts], strict=True):
+            np.testing.assert_array_equal(one, other)
+    (at,) = moments(job, info, 0, find_moments(job, info, 6, (Fraction(3, 2),)))
+    assert at.time == Fraction(38, 25)  # the first frame from there on
+
+
+def test_moments_of_a_part_lie_in_it(film: Path) -> None:
+    job = Job(film, Path("out.mp4"), start=Fraction(1), duration=Fraction(1))
+    with Source(film) as source:
+        info = source.info
+    found = list(moments(job, info, 0, find_moments(job, info, 4)))
+    assert len(found) == 4
+    assert all(1 <= moment.time < 2 for moment in found)
+
+
+def test_what_there_is_to_choose_depends_on_the_model() -> None:
+    given = SampleOptions(temperature=0.35)
+    options = [choice.option for choice in choices(MODELS["film"], given)]
+    assert options == [
+        *(f"--temperature {t}" for t in ("0", "0.3", "0.5", "0.7")),
+        *(f"--denoise {d}" for d in ("0", "auto", "1")),
+    ]
+    assert [choice.option for choice in choices(MODELS["mean"], given)] == ["--model mean"]
+    assert len(choices(MODELS["clean"], given)) == 4
+    strong = choices(MODELS["film"], replace(given, denoise=1.0))
+    assert all(choice.sample.denoise == 1 for choice in strong[:4])
+
+
+def cells(sheet: Path, columns: int, width: int) -> list[np.ndarray]:
+    with av.open(str(sheet)) as container:
+        rgb = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert rgb.shape[1] == columns * (width + GAP)
+    top = 2 * LINE + GAP
+    return [rgb[top : top + width, n * (width + GAP) : n * (width + GAP) + width] for n in range(columns)]
+
+
+def test_a_sheet_shows_what_the_film_would_be(make_clip: MakeClip, upscale: Run, tmp_path: Path) -> None:
+    source = make_clip(size=(64, 64), codec="ffv1", name="in.mkv")
+    sheet, out = tmp_path / "sheet.png", tmp_path / "out.mkv"
+    result = upscale(source, "-m", "clean", "-s", 4, "--preview", sheet, "--at", "0.08")
+    assert result.exit_code == 0, result.output
+    assert "1 moment\n" in result.stderr
+    assert not out.exists()
+    details = cells(sheet, 5, 256)
+    options = (
+        "-m",
+        "clean",
+        "-s",
+        4,
+        "-t",
+        0.5,
+        "--codec",
+        "ffv1",
+        "-q",
+        "--start",
+        "0.08",
+        "--duration",
+        "0.04",
+    )
+    assert upscale(source, out, *options).exit_code == 0
+    with av.open(str(out)) as container:
+        film = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    apart = [np.abs(film.astype(int)[:240] - cell[:240]).mean() for cell in details]
+    assert np.argmin(apart) == 3  # bicubic, 0, 0.3, 0.5, 0.7
+    assert apart[3] < 0.5
+    assert apart[0] > 2
+
+
+def test_a_sheet_of_a_picture_and_of_an_odd_scale(
+    make_clip: MakeClip, upscale: Run, tmp_path: Path
+) -> None:
+    source = make_clip("in.png", frames=1, codec="png", pix_fmt="rgb24")
+    for scale in (1, 3):
+        sheet = tmp_path / f"{scale}.png"
+        assert upscale(source, "-m", "mean", "-s", scale, "--preview", sheet, "-q").exit_code == 0
+        assert len(cells(sheet, 2, 64 * scale)) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--preview", "sheet.jpg"], "ends in .png"),
+        (["--preview", "nowhere/sheet.png"], "no such folder"),
+        (["--preview", "there.png"], "exists; use -y"),
+        (["--preview", "sheet.png", "--at", "99"], "there is no frame at 99 s; it is 0.24 s long"),
+        (["out.mp4", "--at", "0.1"], "add --preview SHEET"),
+        (["--preview", "sheet.png", "-s", "9"], "out of range"),
+    ],
+)
+def test_a_sheet_that_cannot_be_is_told_in_a_line(
+    options: list[str],
+    said: str,
+    make_clip: MakeClip,
+    upscale: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_clip()
+    (tmp_path / "there.png").touch()
+    monkeypatch.chdir(tmp_path)
+    result = upscale("in.mp4", *options)
+    assert result.exit_code in (1, 2)
+    assert said in result.stderr
+    assert not (tmp_path / "sheet.png").exists()
+
+
+def test_neither_a_pipe_nor_a_folder_has_a_sheet(upscale: Run, tmp_path: Path) -> None:
+    assert "cannot be looked through" in upscale("-", "--preview", tmp_path / "a.png").stderr
+    assert "one film at a time" in upscale(tmp_path, "--preview", tmp_path / "a.png").stderr
+
+
+def test_the_shots_of_a_film_that_jumps_about_are_told_apart(tmp_path: Path) -> None:
+    colours = "color=red:d=2:r=25:s=64x64[a];mandelbrot=r=25:s=64x64,trim=duration=2[b];[a][b]concat"
+    source = ffmpeg.make(tmp_path / "in.mkv", "-f", "lavfi", "-i", colours, "-t", "4", *ffmpeg.X264B)
+    job = Job(source, Path("out.mp4"))
+    with Source(source) as opened:
+        places = find_moments(job, opened.info, 2)
+        halves = [int(pts * opened.info.time_base >= 2) for pts in places]
+    assert halves == [0, 1]

@@ -1,0 +1,132 @@
+"""A look before the film is made: a detail of some moments, by the settings that matter.
+
+film -> moments -> the most detailed part of each -> a column for each choice -> a sheet
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from upscale.errors import UpscaleError, UsageError
+from upscale.look.moments import Moment, cut_out, find_moments, moments, most_detailed
+from upscale.look.sheet import Cell, check_sheet, to_rgb, write_sheet
+from upscale.media.info import VideoInfo
+from upscale.media.pipe import STANDARD
+from upscale.media.read.source import Source
+from upscale.models.catalog import Model, find_model
+from upscale.pipeline import Job, Networks, open_networks, output_size, settled_sample
+from upscale.planes import Box
+from upscale.sampling.options import SampleOptions
+from upscale.times import name_time
+
+ROWS = 6
+"""Moments on a sheet."""
+
+WIDTH, HEIGHT = 320, 240
+"""Of a detail on the sheet, at the output's size."""
+
+SMALLEST = 32
+"""Input pixels a side of a detail, however large the scale."""
+
+TEMPERATURES = (0.0, 0.3, 0.5, 0.7)
+
+DENOISE: tuple[float | None, ...] = (0.0, None, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A column of the sheet."""
+
+    option: str
+    """What to type for it."""
+    sample: SampleOptions
+    beside: str = ""
+    """What goes with it, where there are several to choose from."""
+
+
+def choices(model: Model, sample: SampleOptions) -> list[Choice]:
+    """What there is to choose of a model, around the options that were given."""
+    if model.temperature is None:
+        return [Choice(f"--model {model.name}", sample)]
+    found = [Choice(f"--temperature {t:g}", replace(sample, temperature=t)) for t in TEMPERATURES]
+    if not model.denoises:
+        return found
+    for denoise in DENOISE:
+        option = f"--denoise {'auto' if denoise is None else f'{denoise:g}'}"
+        beside = f"temperature {sample.temperature:g}"
+        found.append(Choice(option, replace(sample, denoise=denoise), beside))
+    return found
+
+
+def preview(
+    job: Job, sheet: Path, at: Sequence[Fraction] = (), tell: Callable[[str], None] = lambda line: None
+) -> int:
+    """Write a ``sheet`` of details of the film by the settings that there are to choose from: of moments
+    spread over it, or of those ``at`` some seconds. Answers with the number of moments.
+
+    Raises UpscaleError or UsageError."""
+    _check(job, sheet)
+    with Source(job.source, job.read) as source:
+        info = source.info
+        crop = str(source.crop) if source.crop is not None else "off"
+        job = replace(job, read=replace(job.read, crop=crop))
+    job = replace(job, sample=settled_sample(job.sample, info.is_picture))
+    model = find_model(job.sample.model)
+    size = output_size(info, job, info.pixels.subsampling or (1, 1))
+    model.stages(max(size[0] / info.width, size[1] / info.height))
+    places = find_moments(job, info, ROWS, at)
+    columns = choices(model, job.sample)
+    opened = [open_networks(replace(job, sample=choice.sample), info, size) for choice in columns]
+    rows = []
+    for moment in moments(job, info, opened[0].enlarger.window, places):
+        tell(f"{job.source}: a detail at {name_time(moment.time)}")
+        rows.append(_row(moment, info, size, columns, opened, job.sample))
+    if not rows:
+        raise UpscaleError(f"{job.source}: no frame of it could be read")
+    write_sheet(sheet, rows)
+    return len(rows)
+
+
+def _check(job: Job, sheet: Path) -> None:
+    """All that is cheap to check."""
+    if job.source == STANDARD:
+        raise UsageError("a pipe cannot be looked through; give INPUT a name")
+    if job.source.is_dir():
+        raise UsageError(f"{job.source}: is a folder; look at one film at a time")
+    find_model(job.sample.model)
+    check_sheet(sheet, job.overwrite)
+
+
+def _row(
+    moment: Moment,
+    info: VideoInfo,
+    size: tuple[int, int],
+    columns: Sequence[Choice],
+    opened: Sequence[Networks],
+    given: SampleOptions,
+) -> list[Cell]:
+    """The detail of a moment as a player shows it, and by every choice."""
+    planes, ratio = moment.frame.planes, max(size[0] / info.width, size[1] / info.height)
+    sides = (max(round(side / ratio) // 4 * 4, SMALLEST) for side in (WIDTH, HEIGHT))
+    box = most_detailed(planes[0][0], *sides)
+    cells = [Cell(_enlarged(moment, info, box, size), (f"source at {name_time(moment.time)}", "bicubic"))]
+    for choice, networks in zip(columns, opened, strict=True):
+        shown = to_rgb(networks.enlarger.detail(planes, box), info)
+        told = "what comes out unasked" if choice.sample == given else choice.beside
+        cells.append(Cell(shown, (choice.option, told)))
+    return cells
+
+
+def _enlarged(moment: Moment, info: VideoInfo, box: Box, size: tuple[int, int]) -> np.ndarray:
+    """The source's own pixels, by bicubic."""
+    across, down = size[0] / info.width, size[1] / info.height
+    around = box.grown(4, 4, (info.height, info.width))
+    rgb = to_rgb(cut_out(moment.frame.planes, around, info.pixels.subsampling), info)
+    wide, high = round(around.width * across), round(around.height * down)
+    large = cv2.resize(rgb, (wide, high), interpolation=cv2.INTER_CUBIC)
+    top, left = round((box.top - around.top) * down), round((box.left - around.left) * across)
+    return large[top : top + round(box.height * down), left : left + round(box.width * across)]
