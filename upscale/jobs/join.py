@@ -9,6 +9,7 @@ from typing import Any
 from av.packet import Packet
 
 from upscale.errors import UpscaleError
+from upscale.media.write import gif
 from upscale.media.write.packets import packets
 from upscale.media.write.writer import Writer
 from upscale.pipeline import Plan, because, forbid
@@ -44,6 +45,8 @@ def join(plan: Plan, paths: Sequence[Path], records: Sequence[Record]) -> list[s
             )
         tick = plan.encoder.tick
         pictures = _timed(paths, records, plan.encoder.counts_frames)
+        if plan.encoder.codec == "gif":
+            pictures = gif.joined(pictures)
         beside = source.companions(job.start, job.duration)
         for packet in heapq.merge(
             ((_seconds(packet, tick), 0, packet) for packet in pictures),
