@@ -4,7 +4,7 @@ import difflib
 import importlib
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import av
@@ -360,7 +360,8 @@ def output_format(
         name = min(names, key=lambda name: _distance(source, is_rgb, name))
     wanted = describe(planar_name(name), 0)
     if _is_rgb(name):
-        return PixelFormat(16, False, source.subsampling), name
+        deep = PixelFormat(16, False, source.subsampling)
+        return deep if deep.exists else replace(deep, bits=source.bits), name
     full_range = source.full_range or name.startswith("yuvj") or codec in JPEG | STILLS
     made = PixelFormat(wanted.bits, full_range, source.subsampling)
     if not made.exists:
