@@ -352,7 +352,7 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
     began = time.monotonic()
     chapters = source.part(job.start, job.duration).chapters(list(source.cargo.chapters))
     with Writer(plan.destination, info, size, plan.encoder, source.cargo, chapters) as writer:
-        forbid(writer.notes, job)
+        forbid([*source.notes, *writer.notes], job)
         # After the writer: an encoder or a container that refuses says so before a model loads.
         stages = summary.stages
         networks = stages.timed("load", lambda: open_networks(job, info, size))

@@ -23,7 +23,7 @@ def check_fit(plan: Plan) -> None:
     Raises UpscaleError; with ``strict`` for what would be left out, too."""
     writer = _writer(plan)
     writer.cancel()
-    forbid(writer.notes, plan.job)
+    forbid([*plan.source.notes, *writer.notes], plan.job)
 
 
 def join(plan: Plan, paths: Sequence[Path], records: Sequence[Record]) -> list[str]:
