@@ -1,5 +1,6 @@
 """Damaged films: what can be read is kept, at its time; what cannot is counted and told."""
 
+import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from click.testing import Result
 from ffmpeg import X264B, picture, sound
 from test_awkward import lag, samples
 
+from upscale.media.read.matroska import read_entries
 from upscale.media.read.source import Source
 
 Run = Callable[..., Result]
@@ -145,3 +147,124 @@ def test_what_is_damaged_outside_a_part_is_not_lost_to_it(tmp_path: Path, upscal
     result = upscale(hurt, tmp_path / "out.mp4", *FAST, "-q", "--start", "1", "--duration", "0.4")
     assert result.exit_code == 0, result.output
     assert len(ffmpeg.frames(tmp_path / "out.mp4").times) == 10
+
+
+def with_more_tracks(path: Path, change: Callable[[bytes], bytes] = bytes) -> Path:
+    """A Matroska file with its list of tracks once more before the first cluster, changed or as it is."""
+    data = path.read_bytes()
+    segment, cluster = data.index(bytes.fromhex("18538067")), data.index(bytes.fromhex("1f43b675"))
+    tracks = data.rindex(bytes.fromhex("1654ae6b"), 0, cluster)  # the seek head has its ID, too
+    more = 8 - data[tracks + 4].bit_length()
+    size = int.from_bytes(data[tracks + 4 : tracks + 5 + more], "big") & (1 << 7 * (more + 1)) - 1
+    listed = data[tracks : tracks + 5 + more + size]
+    unknown = bytes.fromhex("01ffffffffffffff")  # the segment's size
+    longer = path.with_stem("longer")
+    longer.write_bytes(
+        data[: segment + 4] + unknown + data[segment + 12 : cluster] + change(listed) + data[cluster:]
+    )
+    return longer
+
+
+def renumbered(listed: bytes) -> bytes:
+    """Tracks that there are no packets of."""
+    for number in range(1, 5):
+        listed = listed.replace(bytes([0xD7, 0x81, number]), bytes([0xD7, 0x81, number + 8]))
+    return listed
+
+
+def without_size(listed: bytes) -> bytes:
+    """The same, and nobody knows how large their picture is."""
+    for element in (b"\xb0\x81\x40", b"\xba\x81\x30"):  # width and height become a void
+        listed = listed.replace(element, b"\xec" + element[1:])
+    return renumbered(listed)
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    """A film with two pictures that are alike, sound, subtitles and a font."""
+    (tmp_path / "lines.srt").write_text("1\n00:00:00,200 --> 00:00:00,500\nOne\n")
+    (tmp_path / "font.ttf").write_bytes(bytes(999))
+    return ffmpeg.make(
+        tmp_path / "in.mkv", *picture(), *picture(), *sound(), "-i", "lines.srt", *X264B, "-c:a", "aac",
+        "-fflags", "+bitexact",
+        "-attach", "font.ttf", "-metadata:s:t:0", "mimetype=application/x-truetype-font",
+        *(part for number in range(4) for part in ("-map", number)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("segment", ["0", "0.3"])
+def test_tracks_that_are_listed_twice_are_written_once(
+    segment: str, whole: Path, tmp_path: Path, upscale: Run
+) -> None:
+    twice = with_more_tracks(whole)
+    with av.open(str(twice)) as container:
+        assert len(container.streams) == 9
+    out = tmp_path / "out.mkv"
+    refused = upscale(twice, out, *FAST, "-q", "--segment", segment, "--strict")
+    assert refused.exit_code == 1
+    assert "--strict forbids: the file lists its tracks twice" in refused.stderr
+    result = upscale(twice, out, *FAST, "-q", "--segment", segment)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("the file lists its tracks twice; the second list (streams 4, 5, 6, 7)") == 1
+    assert_once(out)
+    assert upscale(whole, tmp_path / "sound.mkv", *FAST, "--strict").exit_code == 0
+    assert_once(tmp_path / "sound.mkv")
+
+
+def assert_once(path: Path) -> None:
+    kinds = ["video", "video", "audio", "subtitle"]
+    assert [(one.kind, bool(one.times)) for one in ffmpeg.packets(path)[:4]] == [
+        (kind, True) for kind in kinds
+    ]
+    with av.open(str(path)) as container:
+        assert [stream.type for stream in container.streams] == [*kinds, "attachment"]
+        assert container.streams.video[0].width == 128
+    assert len(ffmpeg.frames(path).times) == 25
+
+
+def test_tracks_that_a_pipe_lists_twice(whole: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "from upscale.cli import main; main()",
+        "-",
+        tmp_path / "out.mkv",
+        *FAST,
+        "-q",
+    ]
+    for film, says in ((whole, b""), (with_more_tracks(whole), b"the file lists its tracks twice")):
+        done = subprocess.run([*command, "-y"], input=film.read_bytes(), capture_output=True)
+        assert done.returncode == 0, done.stderr
+        assert says in done.stderr
+        assert bool(says) == bool(done.stderr)
+        assert_once(tmp_path / "out.mkv")
+
+
+def test_other_tracks_stay_though_they_are_empty(whole: Path, tmp_path: Path, upscale: Run) -> None:
+    result = upscale(with_more_tracks(whole, renumbered), tmp_path / "out.mkv", *FAST, "-q")
+    assert result.exit_code == 0, result.output
+    assert not result.stderr
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        assert len(container.streams) == 9
+
+
+def test_a_track_of_which_nothing_is_known_is_left_out(whole: Path, tmp_path: Path, upscale: Run) -> None:
+    result = upscale(with_more_tracks(whole, without_size), tmp_path / "out.mkv", *FAST, "-q")
+    assert result.exit_code == 0, result.output
+    for stream in (4, 5):
+        assert f"video {stream} was left out: there is no picture in it" in result.stderr
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        assert [stream.index for stream in container.streams.video] == [0, 1]
+
+
+def test_any_damage_to_a_list_of_tracks_ends_well(whole: Path) -> None:
+    data = with_more_tracks(whole).read_bytes()[:2000]
+    entries = read_entries(io.BytesIO(data).read)
+    assert [entry.kind for entry in entries[:4]] == [1, 1, 2, 17]
+    random = np.random.default_rng(5)
+    for _ in range(300):
+        hurt = bytearray(data[: random.integers(len(data))] if random.random() < 0.3 else data)
+        for place in random.integers(len(hurt) or 1, size=min(4, len(hurt))):
+            hurt[place] = random.integers(256)
+        assert len(read_entries(io.BytesIO(hurt).read)) < 100
+    assert read_entries(io.BytesIO(b"GIF89a").read) == read_entries(io.BytesIO(b"").read) == []

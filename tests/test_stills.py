@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Run = Callable[..., Result]
 FAST = ("-s", "2", "-m", "nearest", "-q")
+SMOOTH = "gradients=size=64x48:c0=0x2040C0:c1=0xD0A020:seed=1"
 
 
 def rgb(path: Path) -> NDArray[np.integer]:
@@ -34,10 +35,18 @@ def test_a_png_stays_what_it_was(pix_fmt: str, level: int, upscale: Run, tmp_pat
     assert bits == (16 if "16" in pix_fmt or "48" in pix_fmt else 8)
 
 
+def test_a_picture_of_every_chroma_layout(upscale: Run, tmp_path: Path) -> None:
+    for layout in ("yuv411p", "yuv410p", "yuv440p"):  # which FFmpeg has in 8 bit only, or nearly
+        film = tmp_path / f"{layout}.avi"
+        ffmpeg.make(film, "-f", "lavfi", "-i", SMOOTH, "-frames:v", "1", "-pix_fmt", layout, "-c:v", "ffv1")
+        result = upscale(film, tmp_path / f"{layout}.png", *FAST)
+        assert result.exit_code == 0, result.output
+        assert np.abs(rgb(tmp_path / f"{layout}.png")[::2, ::2] - rgb(film)).mean() < 4
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".bmp"])
 def test_a_jpeg_into_other_pictures(suffix: str, upscale: Run, tmp_path: Path) -> None:
-    smooth = "gradients=size=64x48:c0=0x2040C0:c1=0xD0A020:seed=1"
-    source = ffmpeg.make(tmp_path / "in.jpg", "-f", "lavfi", "-i", smooth, "-frames:v", "1", "-q:v", "1")
+    source = ffmpeg.make(tmp_path / "in.jpg", "-f", "lavfi", "-i", SMOOTH, "-frames:v", "1", "-q:v", "1")
     out = tmp_path / f"out{suffix}"
     result = upscale(source, out, *FAST)
     assert result.exit_code == 0, result.output

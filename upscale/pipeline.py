@@ -411,7 +411,7 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
         writers = [exits.enter_context(plan.writer(number)) for number in range(len(plan.tracks))]
         writer = writers[0]
         for one in writers:
-            forbid(one.notes, job)
+            forbid([*source.notes, *one.notes], job)
         # After the writer: an encoder or a container that refuses says so before a model loads.
         stages = summary.stages
         networks = stages.timed("load", lambda: open_networks(job, info, size))

@@ -9,6 +9,7 @@ from typing import Any
 from av.packet import Packet
 
 from upscale.errors import UpscaleError
+from upscale.media.write import gif
 from upscale.media.write.packets import packets
 from upscale.media.write.writer import Writer
 from upscale.pipeline import Plan, because, forbid
@@ -23,7 +24,7 @@ def check_fit(plan: Plan) -> None:
     for number in range(len(plan.tracks)):
         writer = plan.writer(number)
         writer.cancel()
-        forbid(writer.notes, plan.job)
+        forbid([*plan.source.notes, *writer.notes], plan.job)
 
 
 def join(plan: Plan, paths: Sequence[Path], records: Sequence[Record]) -> list[str]:
@@ -40,11 +41,11 @@ def join(plan: Plan, paths: Sequence[Path], records: Sequence[Record]) -> list[s
         raise UpscaleError(f"{job.source}: no frame of it{part} could be read{because(reasons)}")
     for number in range(1, len(plan.tracks)):
         with plan.writer(number) as writer:
-            for picture in _timed(plan, number, paths, records, writer):
+            for picture in _pictures(plan, number, paths, records, writer):
                 writer.add([picture])
     with plan.writer() as writer:
         tick = plan.tracks[0].encoder.tick
-        pictures = _timed(plan, 0, paths, records, writer)
+        pictures = _pictures(plan, 0, paths, records, writer)
         beside = source.companions(job.start, job.duration)
         for packet in heapq.merge(
             ((_seconds(packet, tick), 0, packet) for packet in pictures),
@@ -78,6 +79,14 @@ def join(plan: Plan, paths: Sequence[Path], records: Sequence[Record]) -> list[s
 def _seconds(packet: Packet, tick: Fraction) -> Fraction:
     time = packet.dts if packet.dts is not None else packet.pts
     return Fraction(time or 0) * tick
+
+
+def _pictures(
+    plan: Plan, track: int, paths: Sequence[Path], records: Sequence[Record], writer: Writer
+) -> Iterator[Packet]:
+    """The packets of a track of all segments, for its ``writer``."""
+    timed = _timed(plan, track, paths, records, writer)
+    return gif.joined(timed) if plan.tracks[track].encoder.codec == "gif" else timed
 
 
 def _timed(

@@ -50,13 +50,21 @@ class InputPipe:
 
     def __init__(self, descriptor: int):
         self._waiter = _Waiter(descriptor)
+        self._returned = b""
 
     def read(self, size: int) -> bytes:
+        if self._returned:
+            data, self._returned = self._returned[:size], self._returned[size:]
+            return data
         try:
             self._waiter.until_ready(reading=True)
             return os.read(self._waiter.descriptor, size)
         except BaseException as error:
             raise StoppedError(error) from error
+
+    def unread(self, data: bytes) -> None:
+        """Take back what was read last; it is read once more."""
+        self._returned = data + self._returned
 
     def stop(self) -> None:
         """Unblock a read that waits in another thread; it raises InterruptedError."""

@@ -26,6 +26,7 @@ from upscale.media.pixels import to_planes
 from upscale.media.read.crop import Crop, find_borders
 from upscale.media.read.filters import PULLDOWN, conformed, progressive, without_pulldown
 from upscale.media.read.losses import Losses
+from upscale.media.read.matroska import TrackEntry, read_entries, second_listings
 from upscale.media.read.reading import Reading
 from upscale.planes import Planes
 
@@ -81,8 +82,16 @@ class Source:
         self.path, self._read = path, read
         self.notes: list[str] = []
         self._pipe = standard_input() if path == STANDARD else None
+        entries = _track_entries(path, file or self._pipe)
         self._container = _open(path, file or self._pipe)
         try:
+            # The first of the twins gets the packets, and is what ``_video_stream`` takes.
+            self._repeated = second_listings(entries, self._container.streams)
+            if self._repeated:
+                which = ", ".join(map(str, sorted(self._repeated)))
+                self.notes.append(
+                    f"the file lists its tracks twice; the second list (streams {which}) was left out"
+                )
             self._video = _video_stream(self._container, path)
             self._opening: VideoFrame | None = None
             self._reading, self._pictures, self._first = self._begin()
@@ -312,7 +321,7 @@ class Source:
             text_of_chapters = stream.name == "bin_data" and bool(self._container.chapters())
             if text_of_chapters or "timecode" in stream.metadata:
                 return False
-        return stream is not self._video
+        return stream is not self._video and stream.index not in self._repeated
 
 
 def samples(
@@ -354,6 +363,34 @@ def _open(path: Path, file: InputPipe | FilmFile | None = None) -> InputContaine
         raise UpscaleError(f"{path}: no such file") from None
     except av.FFmpegError as error:
         raise UpscaleError(f"{path}: cannot be read as a video ({error.strerror})") from error
+
+
+def _track_entries(path: Path, file: InputPipe | FilmFile | None) -> list[TrackEntry]:
+    """What a Matroska file lists; ``file`` stands at its beginning before and after."""
+    if isinstance(file, InputPipe):
+        taken: list[bytes] = []
+
+        def read(size: int) -> bytes:
+            taken.append(file.read(size))
+            return taken[-1]
+
+        try:
+            return read_entries(read)
+        except StoppedError as error:
+            raise error.by from None
+        finally:
+            file.unread(b"".join(taken))
+    try:
+        if file is not None:
+            entries = read_entries(file.read)
+            file.seek(0)
+            return entries
+        if path.is_file():  # what comes out of a named pipe would be gone
+            with path.open("rb") as opened:
+                return read_entries(opened.read)
+    except OSError:  # told when the film is opened
+        pass
+    return []
 
 
 def _video_stream(container: InputContainer, path: Path) -> av.VideoStream:

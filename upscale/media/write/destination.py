@@ -26,6 +26,7 @@ CONTAINERS = {
     ".nut": "nut",
     ".mpg": "mpeg",
     ".y4m": "yuv4mpegpipe",
+    ".gif": "gif",
 }
 """Suffix -> FFmpeg's name of the container."""
 

@@ -4,7 +4,7 @@ import difflib
 import importlib
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import av
@@ -22,6 +22,7 @@ from upscale.errors import UsageError
 from upscale.media.hdr import encoder_parameters
 from upscale.media.info import VideoInfo
 from upscale.media.pixels import SUBSAMPLING, SWSCALE, PixelFormat, describe, from_planes, planar_name
+from upscale.media.write import gif
 from upscale.planes import Planes
 
 CRF_CODECS = {"libx264", "libx264rgb", "libx265", "libsvtav1", "libvpx-vp9"}
@@ -46,6 +47,7 @@ DEFAULT_CODEC = "libx264"
 DEFAULT_CODECS = {
     "webm": "libvpx-vp9",
     "yuv4mpegpipe": "rawvideo",
+    "gif": "gif",
     ".png": "png",
     ".jpg": "mjpeg",
     ".jpeg": "mjpeg",
@@ -61,11 +63,14 @@ SUGGESTED = ("libx264", "libx265", "libsvtav1", "ffv1", "prores_ks")
 COUNTING = {"avi", "yuv4mpegpipe", "image2", "mpeg1video", "mpeg2video"}
 """Containers and encoders in which a time is the number of a frame."""
 
+CLOCKS = {"gif": Fraction(1, 100)}
+"""Containers with a clock of their own, and its tick; no two frames have the same time."""
+
 COARSEST = {"mpeg4": 65535}
 """Ticks a second that an encoder can count."""
 
 SHAPING = {
-    "libx264", "libx264rgb", "libx265", "mpeg1video", "mpeg2video", "mpeg4", "mjpeg", "dvvideo",
+    "libx264", "libx264rgb", "libx265", "mpeg1video", "mpeg2video", "mpeg4", "mjpeg", "dvvideo", "gif",
     "h264_nvenc", "hevc_nvenc", "h264_qsv", "hevc_qsv", "h264_amf", "hevc_amf",
 }  # fmt: skip
 """Encoders that write the shape of pixels into their stream: PyAV tells it to mp4 and mov alone."""
@@ -73,7 +78,7 @@ SHAPING = {
 JPEG = {"mjpeg", "ljpeg"}
 """Encoders of JFIF pictures, which are full range and BT.601 by definition."""
 
-STILLS = {"png", "tiff", "bmp"}
+STILLS = {"png", "tiff", "bmp", "gif"}
 """Encoders of pictures that are RGB, or grey and full range, to whoever reads them."""
 
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -128,8 +133,16 @@ class Encoder:
     tick: Fraction = Fraction(1, 25)
     """Seconds that a pts counts."""
     counts_frames: bool = False
-    """Whether a pts is the number of a frame, for the container or the encoder know no other."""
+    """Whether a pts is the number of a frame, for the container or the encoder know no other; or of a tick
+    of the container's ``clock``."""
+    clock: bool = False
+    """Whether the container has a clock of its own: see CLOCKS."""
     source_matrix: int = 2
+
+    @property
+    def has_palette(self) -> bool:
+        """Whether its pictures are RGB until they get a palette each: see ``gif.paletted``."""
+        return av.VideoFormat(self.pix_fmt).has_palette
 
     @property
     def step(self) -> tuple[int, int]:
@@ -179,13 +192,14 @@ class Encoder:
         )
 
     def frame(self, planes: Planes, like: VideoFrame | None = None) -> VideoFrame:
-        """The picture to encode. ``like`` is a decoded frame whose closed captions it takes over."""
+        """The picture to encode, or to give a palette. ``like`` is a decoded frame whose closed captions it
+        takes over."""
         picture = from_planes(planes, self.planar, like)
         if self.pix_fmt == picture.format.name and self.matrix == self.source_matrix:
             return picture
-        rgb = av.VideoFormat(self.pix_fmt).is_rgb
+        rgb = _is_rgb(self.pix_fmt)
         return picture.reformat(
-            format=self.pix_fmt,
+            format="bgra" if self.has_palette else self.pix_fmt,
             src_colorspace=Colorspace(self.source_matrix) if self.source_matrix in SWSCALE else None,
             dst_colorspace=Colorspace(self.matrix) if not rgb and self.matrix in SWSCALE else None,
             src_color_range=ColorRange.JPEG if self.planar.full_range else ColorRange.MPEG,
@@ -242,6 +256,8 @@ def check_encoder(encode: EncodeOptions, codec: str) -> None:
     options = {option.name for option in (*known.generic, *known.private)}
     asked = [name for name, _ in encode.codec_options] + (["preset"] if encode.preset else [])
     for name in asked:
+        if codec == "gif" and name in gif.OPTIONS:
+            raise UsageError(f"{name} is settled: each frame gets a palette of its own; leave it out")
         if name not in options:
             near = difflib.get_close_matches(name, options, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -256,7 +272,7 @@ def default_codec(container: str, suffix: str) -> str:
 def settle(info: VideoInfo, encode: EncodeOptions, codec: str, container: str) -> Encoder:
     """The encoder for a film in a container. ``codec`` is what ``encode`` names, or the default."""
     planar, pix_fmt = output_format(info.pixels, codec, encode.pix_fmt, info.is_rgb)
-    rgb = av.VideoFormat(pix_fmt).is_rgb
+    rgb = _is_rgb(pix_fmt)
     full_range = planar.full_range or codec in JPEG or rgb
     matrix = Colorspace.ITU601 if codec in JPEG else info.color.matrix
     if rgb:
@@ -271,9 +287,16 @@ def settle(info: VideoInfo, encode: EncodeOptions, codec: str, container: str) -
         options["x264-params"] = "asm=avx2"
     if codec == "ffv1":
         options |= {"level": "3", "slicecrc": "1"}  # damage to an archive is found, and stays in its slice
+    if codec == "gif":
+        options |= gif.OPTIONS
     notes = _losses(info, codec, planar, pix_fmt)
-    aspect = info.sample_aspect_ratio or 1
-    if aspect != 1 and container not in ("mp4", "mov") and codec not in SHAPING:
+    aspect = info.sample_aspect_ratio
+    if aspect and codec == "gif":
+        aspect = gif.nearest_aspect(aspect)
+        if aspect != info.sample_aspect_ratio:
+            was = info.sample_aspect_ratio
+            notes.append(f"the shape of the pixels, {was}, became {aspect}: {codec} counts in 64ths")
+    elif (aspect or 1) != 1 and container not in ("mp4", "mov") and codec not in SHAPING:
         notes.append(
             f"the shape of the pixels, {aspect}, was left out: {codec} in {container} cannot tell it"
         )
@@ -295,10 +318,11 @@ def settle(info: VideoInfo, encode: EncodeOptions, codec: str, container: str) -
         full_range=full_range,
         notes=tuple(notes),
         tags=(info.color.primaries, info.color.transfer),
-        aspect=info.sample_aspect_ratio,
+        aspect=aspect,
         rate=info.average_rate,
         tick=_tick(info, codec, container),
-        counts_frames=bool({container, codec} & COUNTING),
+        counts_frames=bool({container, codec} & COUNTING) or container in CLOCKS,
+        clock=container in CLOCKS,
         source_matrix=info.color.matrix,
     )
 
@@ -310,7 +334,9 @@ def _has_avx512() -> bool:
 
 
 def _tick(info: VideoInfo, codec: str, container: str) -> Fraction:
-    """The source's, but for what counts frames alone, or not so finely."""
+    """The source's, but for what has its own, counts frames alone, or not so finely."""
+    if container in CLOCKS:
+        return CLOCKS[container]
     counts = container in COUNTING or codec in COUNTING
     if counts or info.time_base.denominator > COARSEST.get(codec, 1 << 31):
         return 1 / (info.steady_rate or Fraction(25))
@@ -333,8 +359,9 @@ def output_format(
     else:
         name = min(names, key=lambda name: _distance(source, is_rgb, name))
     wanted = describe(planar_name(name), 0)
-    if av.VideoFormat(name).is_rgb:
-        return PixelFormat(16, False, source.subsampling), name
+    if _is_rgb(name):
+        deep = PixelFormat(16, False, source.subsampling)
+        return deep if deep.exists else replace(deep, bits=source.bits), name
     full_range = source.full_range or name.startswith("yuvj") or codec in JPEG | STILLS
     made = PixelFormat(wanted.bits, full_range, source.subsampling)
     if not made.exists:
@@ -346,7 +373,9 @@ def _losses(info: VideoInfo, codec: str, planar: PixelFormat, pix_fmt: str) -> l
     """What the picture loses on the way to the encoder."""
     notes = []
     encoded = av.VideoFormat(pix_fmt)
-    if info.is_rgb and not encoded.is_rgb:
+    if encoded.has_palette:
+        notes.append(f"the colours became 256 in each frame: {codec} holds no more")
+    elif info.is_rgb and not encoded.is_rgb:
         notes.append(f"{info.pix_fmt} became Y'CbCr {pix_fmt}")
     if info.has_alpha:
         notes.append(f"the alpha plane of {info.pix_fmt} was left out")
@@ -384,9 +413,17 @@ def _formats(name: str) -> list[str]:
         raise UsageError(f"{name} encodes {codec.type}; try {', '.join(SUGGESTED)}")
     names = [fmt.name for fmt in codec.video_formats or ()] or RAW_FORMATS
     usable = [fmt for fmt in names if _is_usable(fmt) and (name not in STILLS or not fmt.startswith("yuv"))]
+    if name == "gif":
+        usable.append("pal8")
     if not usable:
         raise UsageError(f"{name} writes only {', '.join(names)}; try {', '.join(SUGGESTED)}")
     return usable
+
+
+def _is_rgb(name: str) -> bool:
+    """Whether a format is RGB, by itself or in its palette."""
+    fmt = av.VideoFormat(name)
+    return bool(fmt.is_rgb or fmt.has_palette)
 
 
 def _is_usable(name: str) -> bool:

@@ -9,6 +9,7 @@ from av.video.frame import VideoFrame
 from upscale.errors import UpscaleError
 from upscale.media.frame import Frame
 from upscale.media.write.encoder import Encoder
+from upscale.media.write.gif import paletted
 
 MISPLACED = Fraction(1, 1000)
 """Seconds by which a frame may be moved without a word."""
@@ -28,7 +29,8 @@ class Encoding:
         """Of the last frame, where frames are counted."""
 
     def picture(self, frame: Frame) -> VideoFrame:
-        """The frame as it will be encoded, a quarter of its size in memory. In any thread.
+        """The frame as it will be encoded, but for its palette; a quarter of its size in memory, or half.
+        In any thread.
 
         Raises ValueError for a picture of another size.
         """
@@ -44,6 +46,8 @@ class Encoding:
         if self._encoder.counts_frames:
             self._on_the_grid(picture)
         self.given += 1
+        if self._encoder.has_palette:  # here, beside the networks, as it takes its time
+            picture = paletted(picture)
         return self._counted(self._context.encode(picture))
 
     def finish(self) -> list[Packet]:
@@ -60,11 +64,15 @@ class Encoding:
         return packets
 
     def _on_the_grid(self, picture: VideoFrame) -> None:
-        """Give a frame a number of its own, in a container that counts frames."""
+        """Give a frame a number of its own, in a container that counts frames, or ticks of its clock."""
         assert picture.pts is not None
         assert picture.time_base is not None
-        at = picture.pts * picture.time_base
-        number = max(round(at / self._encoder.tick), self._number + 1)
-        self.moved |= abs(number * self._encoder.tick - at) > MISPLACED
+        tick, at = self._encoder.tick, picture.pts * picture.time_base
+        number = max(round(at / tick), self._number + 1)
+        self.moved |= abs(number * tick - at) > (tick / 2 if self._encoder.clock else MISPLACED)
         self._number = number
-        picture.pts, picture.time_base, picture.duration = number, self._encoder.tick, 1
+        lasts = 1
+        if self._encoder.clock:
+            seconds = picture.duration * picture.time_base or 1 / (self._encoder.rate or Fraction(25))
+            lasts = max(round(seconds / tick), 1)
+        picture.pts, picture.time_base, picture.duration = number, tick, lasts

@@ -9,6 +9,7 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import AttachmentStream, DataStream, Stream
 from av.subtitles.stream import SubtitleStream
+from av.video.stream import VideoStream
 
 from upscale.media.cargo import is_cover, lasting
 from upscale.media.write.sound import ConvertedSound, holds_sound
@@ -91,6 +92,7 @@ def _add_track(container: OutputContainer, source: Stream) -> Track:
         return CopiedTrack(container, source)
     _require(source.codec_context is not None, "its codec is unknown")
     if isinstance(source, AudioStream):
+        _require(bool(source.rate and source.channels), "there is no sound in it")
         return (
             CopiedTrack(container, source)
             if holds_sound(container, source)
@@ -100,6 +102,8 @@ def _add_track(container: OutputContainer, source: Stream) -> Track:
         copied = holds_subtitles(container, source)
         return CopiedTrack(container, source) if copied else ConvertedSubtitles(container, source)
     codec = source.codec_context.name
+    if isinstance(source, VideoStream):
+        _require(bool(source.width and source.height), "there is no picture in it")
     if is_cover(source):
         fits = holder in WITH_COVER and codec in COVER_CODECS.get(holder, {codec})
         _require(fits, f"{holder} holds no {codec} as cover art")

@@ -39,6 +39,7 @@ KEPT_TAGS: dict[str, set[str]] = {
     "avi": {"title", "artist", "album", "comment", "copyright", "date", "genre", "language", "track"},
     "mpegts": {"service_name", "service_provider"},
     "yuv4mpegpipe": set(),
+    "gif": set(),
     "image2": set(),
 }
 """Container -> the tags that it has a place for; the others take any."""
@@ -153,7 +154,8 @@ class Writer:
 
     def tell_of_moved(self) -> None:
         """Note that frames were given other times than their own."""
-        note = f"times were moved: {self.destination.container} only counts frames"
+        counts = "hundredths of a second, one frame in each" if self._encoder.clock else "frames"
+        note = f"times were moved: {self.destination.container} only counts {counts}"
         if note not in self.notes:
             self.notes.append(note)
 
