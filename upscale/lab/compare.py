@@ -8,7 +8,6 @@ from typing import Self
 
 import numpy as np
 from av.video.reformatter import Interpolation
-from numpy.typing import NDArray
 
 from upscale.errors import UpscaleError, UsageError
 from upscale.lab.labels import draw_label, labels_for
@@ -16,6 +15,7 @@ from upscale.media.info import VideoInfo
 from upscale.media.picture import write_picture
 from upscale.media.pixels import from_planes
 from upscale.media.read.source import Source
+from upscale.media.rgb import Rgb, is_turned, upright
 from upscale.planes import Planes
 
 GAP = 4
@@ -23,9 +23,6 @@ GAP = 4
 
 ROUNDED = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 """How swscale converts every picture alike, whether it is enlarged or not."""
-
-Rgb = NDArray[np.uint8]
-"""A picture [H, W, 3]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +76,7 @@ class View:
         frame.colorspace = info.color.matrix
         size = (self.height, self.width) if is_turned(info) else (self.width, self.height)
         rgb = frame.reformat(*size, "rgb24", interpolation=Interpolation[self.interpolation] | ROUNDED)
-        picture = _upright(np.asarray(rgb.to_ndarray(), np.uint8), info)
+        picture = upright(np.asarray(rgb.to_ndarray(), np.uint8), info)
         crop, width, height = self.crop, self.width, self.height
         top, left = round(crop.y * height), round(crop.x * width)
         high, wide = max(1, round(crop.height * height)), max(1, round(crop.width * width))
@@ -145,24 +142,3 @@ def grab(path: Path, at: Fraction) -> tuple[Planes, VideoInfo]:
         for frame in source.frames(start=at):
             return frame.planes, source.info
     raise UpscaleError(f"{path}: there is no frame at {float(at):g} s")
-
-
-def is_turned(info: VideoInfo) -> bool:
-    """Whether players turn the picture by a quarter, so that its width becomes its height."""
-    matrix = info.display_matrix
-    return matrix is not None and abs(matrix[1]) > abs(matrix[0])
-
-
-def _upright(rgb: Rgb, info: VideoInfo) -> Rgb:
-    """The picture turned, or mirrored, as the film tells players to.
-
-    FFmpeg's matrix takes (x, y) to (a x + c y, b x + d y); all of a, b, c and d stand in the first two
-    columns of its first two rows.
-    """
-    if info.display_matrix is None:
-        return rgb
-    a, b, _, c, d = info.display_matrix[:5]
-    across, down = (c, b) if is_turned(info) else (a, d)
-    if is_turned(info):
-        rgb = rgb.swapaxes(0, 1)
-    return rgb[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1]

@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 
 from upscale.errors import UpscaleError, UsageError
-from upscale.lab.compare import WHOLE, Crop, Rgb, View, beside, check_output, is_turned
+from upscale.lab.compare import WHOLE, Crop, View, beside, check_output
 from upscale.lab.labels import draw_label, labels_for
 from upscale.lab.timing import Shown, timed
 from upscale.media.frame import Frame
@@ -27,6 +27,7 @@ from upscale.media.info import VideoInfo
 from upscale.media.pipe import STANDARD
 from upscale.media.pixels import PixelFormat, guessed_matrix
 from upscale.media.read.source import Source
+from upscale.media.rgb import Rgb, is_turned
 from upscale.media.write.destination import destination
 from upscale.media.write.encoder import EXACT, EncodeOptions, Encoder, default_codec, settle
 from upscale.media.write.writer import Writer

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 from upscale.errors import UpscaleError, UsageError
-from upscale.lab.compare import Rgb
 from upscale.media.frame import Frame
 from upscale.media.part import Stretch
 from upscale.media.read.source import Source
+from upscale.media.rgb import Rgb
 
 LATE = Fraction(2, 1000)
 """Seconds by which a frame may begin after the time for which it is shown: Matroska rounds the time of each

@@ -14,13 +14,14 @@ from upscale.color.film import check_installed
 from upscale.color.keys import Cuts
 from upscale.color.options import name_of_time
 from upscale.errors import UpscaleError, UsageError
-from upscale.look.sheet import Cell, check_place, check_sheet, shrunk, to_rgb, write_sheet
+from upscale.look.sheet import Cell, check_place, check_sheet, shrunk, write_sheet
 from upscale.media.frame import Frame, Key
 from upscale.media.info import VideoInfo
 from upscale.media.part import Part
 from upscale.media.picture import write_picture
 from upscale.media.pipe import STANDARD
 from upscale.media.read.source import Source
+from upscale.media.rgb import to_rgb
 from upscale.pipeline import (
     Job,
     Networks,

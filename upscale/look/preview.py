@@ -13,10 +13,11 @@ import numpy as np
 
 from upscale.errors import UpscaleError, UsageError
 from upscale.look.moments import Moment, cut_out, find_moments, moments, most_detailed
-from upscale.look.sheet import Cell, check_sheet, to_rgb, write_sheet
+from upscale.look.sheet import Cell, check_sheet, write_sheet
 from upscale.media.info import VideoInfo
 from upscale.media.pipe import STANDARD
 from upscale.media.read.source import Source
+from upscale.media.rgb import Rgb, to_rgb, upright
 from upscale.models.catalog import Model, find_model
 from upscale.pipeline import Job, Networks, open_networks, output_size, settled_sample
 from upscale.planes import Box
@@ -115,13 +116,13 @@ def _row(
     box = most_detailed(planes[0][0], *sides)
     cells = [Cell(_enlarged(moment, info, box, size), (f"source at {name_time(moment.time)}", "bicubic"))]
     for choice, networks in zip(columns, opened, strict=True):
-        shown = to_rgb(networks.enlarger.detail(planes, box), info)
+        shown = upright(to_rgb(networks.enlarger.detail(planes, box), info), info)
         told = "what comes out unasked" if choice.sample == given else choice.beside
         cells.append(Cell(shown, (choice.option, told)))
     return cells
 
 
-def _enlarged(moment: Moment, info: VideoInfo, box: Box, size: tuple[int, int]) -> np.ndarray:
+def _enlarged(moment: Moment, info: VideoInfo, box: Box, size: tuple[int, int]) -> Rgb:
     """The source's own pixels, by bicubic."""
     across, down = size[0] / info.width, size[1] / info.height
     around = box.grown(4, 4, (info.height, info.width))
@@ -129,4 +130,5 @@ def _enlarged(moment: Moment, info: VideoInfo, box: Box, size: tuple[int, int]) 
     wide, high = round(around.width * across), round(around.height * down)
     large = cv2.resize(rgb, (wide, high), interpolation=cv2.INTER_CUBIC)
     top, left = round((box.top - around.top) * down), round((box.left - around.left) * across)
-    return large[top : top + round(box.height * down), left : left + round(box.width * across)]
+    part = large[top : top + round(box.height * down), left : left + round(box.width * across)]
+    return upright(np.asarray(part, np.uint8), info)

@@ -6,13 +6,10 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from upscale.errors import UpscaleError, UsageError
-from upscale.media.info import VideoInfo
 from upscale.media.picture import write_picture
-from upscale.media.pixels import from_planes
-from upscale.planes import Planes
+from upscale.media.rgb import Rgb
 
 LINE = 20
 """Rows of a line of text."""
@@ -20,9 +17,6 @@ LINE = 20
 GAP = 6
 
 FONT, SIZE = cv2.FONT_HERSHEY_SIMPLEX, 0.5
-
-Rgb = NDArray[np.uint8]
-"""A picture [H, W, 3]."""
 
 
 class Cell(NamedTuple):
@@ -64,13 +58,6 @@ def shrunk(picture: Rgb, width: int) -> Rgb:
     """A picture made ``width`` columns wide."""
     height = max(round(width * picture.shape[0] / picture.shape[1]), 1)
     return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def to_rgb(planes: Planes, info: VideoInfo) -> Rgb:
-    """Planes of the film that ``info`` describes, of any size, as RGB by its matrix."""
-    frame = from_planes(planes, info.pixels)
-    frame.colorspace = info.color.matrix
-    return np.asarray(frame.reformat(format="rgb24").to_ndarray(), np.uint8)
 
 
 def _drawn(cell: Cell) -> Rgb:
