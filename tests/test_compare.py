@@ -310,7 +310,7 @@ def test_labels_are_the_shortest_names_that_differ() -> None:
         (("a.mp4", "b.mp4"), 2, "give two inputs or more"),
         (("a.mp4", "b.mp4", "b.mp4", "-y"), 2, "is an input itself"),
         (("a.mp4", "-", "out.mp4"), 2, "name of a file"),
-        (("a.mp4", "b.mp4", "out.gif"), 2, "ends in .png"),
+        (("a.mp4", "b.mp4", "out.jpg"), 2, "ends in .png"),
         (("a.mp4", "b.mp4", "none/out.mp4"), 2, "no such folder"),
         (("a.mp4", "b.mp4", "out.mp4", "--at", "1"), 2, "--at is for a PNG"),
         (("a.mp4", "b.mp4", "out.png", "--as", "wipe"), 2, "a PNG takes --at"),

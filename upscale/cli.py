@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from upscale.jobs.executors import Executor
     from upscale.pipeline import Job, Summary
 
+TYPED = "upscale.typed"
+"""Where a context keeps the arguments as they were typed."""
+
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell has it
 
 
@@ -135,12 +138,35 @@ def _print_models() -> None:
         click.echo(f"  {described.name}  x{described.scale}  {size}  {described.summary}")
 
 
+def _print_version(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
+    if not asked or ctx.resilient_parsing:
+        return
+    from upscale import __version__
+
+    click.echo(f"upscale {__version__}")
+    if "--debug" in ctx.meta[TYPED]:
+        from upscale.versions import versions
+
+        for name, version in list(versions().items())[1:]:
+            click.echo(f"{name} {version}")
+    ctx.exit()
+
+
+class Command(click.Command):
+    """Keeps what was typed, for the report of it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[TYPED] = list(args)
+        return super().parse_args(ctx, args)
+
+
 def _model_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """For a shell that completes what was begun."""
     return [name for name in MODELS if name.startswith(incomplete)]
 
 
 @click.command(
+    cls=Command,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     short_help="restores old footage with a PixelCNN",
 )
@@ -307,7 +333,7 @@ def _model_names(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 @click.option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Of a folder: write what became of each film, as JSON.",
+    help="Also a page (HTML) to look at the result; of a folder, what became of each film, as JSON.",
 )
 @click.option("--watch", is_flag=True, help="Of a folder: go on as films arrive, until Ctrl-C.")
 @click.option("-y", "--overwrite", is_flag=True, help="Overwrite OUTPUT if it exists.")
@@ -331,9 +357,18 @@ def _model_names(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     callback=_list_models,
     help="Show the models and stop.",
 )
-@click.version_option(package_name="upscale-pixelcnn", prog_name="upscale")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and stop; with --debug, also those of what it runs on.",
+)
 @reporting_errors
+@click.pass_context
 def main(
+    ctx: click.Context,
     source: Path,
     target: Path | None,
     preview: Path | None,
@@ -388,8 +423,14 @@ def main(
             job, executor, suffix, ext, report, watch, skip_existing, style, quiet, as_json, dry_run
         )
         return
-    if suffix or ext or report or watch:
-        raise UsageError("--suffix, --ext, --report and --watch are for a folder; give one as INPUT")
+    if suffix or ext or watch:
+        raise UsageError("--suffix, --ext and --watch are for a folder; give one as INPUT")
+    if report is not None:
+        from upscale.look.report import check_report
+
+        if STANDARD in (source, target):
+            raise UsageError("--report looks at both films once more; give INPUT and OUTPUT names")
+        check_report(report, overwrite)
     from upscale import pipeline
     from upscale.media.write.destination import existing
 
@@ -412,6 +453,10 @@ def main(
         for warning in summary.warnings:
             _warn(progress, warning)
         tell_json("result", **summary.as_dict())
+    if report is not None:
+        from upscale.look.report import write_report
+
+        write_report(report, summary, [ctx.info_name or "upscale", *ctx.meta[TYPED]])
     _report(summary, as_json, quiet or progress == "json", done=True, told=progress == "json")
     if summary.damaged:
         sys.exit(UpscaleError.exit_code)
@@ -472,6 +517,8 @@ def _run_folder(
         raise UsageError("--map is for one film; give a film as INPUT")
     find_model(job.sample.model)
     _check_color(job)
+    if report is not None and report.suffix.lower() in (".html", ".htm"):
+        raise UsageError(f"{report}: the report of a folder is JSON; give it a name that ends in .json")
     folder = Folder(job.source, job.target, suffix, ext, tell=functools.partial(_warn, style))
     if report is not None and not report.parent.is_dir() and report.parent != job.target:
         raise UsageError(f"{report.parent}: no such folder; make it first")

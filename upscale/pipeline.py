@@ -212,6 +212,10 @@ class Summary:
     """What ``--deflicker`` met."""
     seconds: float = 0.0
     stages: Stages = field(default_factory=Stages)
+    arithmetic: str = ""
+    """The precision and the device that it was computed in, on which its last bits depend."""
+    pace: list[tuple[float, int]] = field(default_factory=list)
+    """Seconds since the run began, and frames that it had done by then."""
     segments: int = 0
     """That the film was computed in; 0 for one that was made in one go."""
     resumed: int = 0
@@ -242,6 +246,7 @@ class Summary:
             "resumed_frames": self.resumed,
             "reused_frames": self.reused,
             "reused_tiles": self.reused_tiles,
+            "arithmetic": self.arithmetic,
             "seconds": round(self.seconds, 3),
             "busy_seconds": {name: round(busy, 3) for name, busy in self.stages.busy.items()},
             "warnings": self.warnings,
@@ -485,7 +490,7 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
     summary.damaged = bool(damage)
     told = dict.fromkeys(note for one in writers for note in one.notes)
     summary.warnings += [*told, *source.notes, *damage]
-    summary.noise = noise
+    summary.noise, summary.arithmetic = noise, networks.arithmetic
     summary.flicker = flicker if flicker.frames else None
     return summary
 

@@ -25,6 +25,9 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+MOST_POINTS = 1000
+"""Of a ``Pace``."""
+
 LOG_EVERY = 100
 """Training steps between two lines in a log."""
 
@@ -78,6 +81,26 @@ class TrainingProgress(Shown):
         self._sum, self._count = 0.0, 0
 
 
+class Pace:
+    """How far a run was at what time: few points, however long it takes."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self.points: list[tuple[float, int]] = [(0.0, 0)]
+        """Seconds since the beginning, and frames done by then."""
+        self._every, self._count = 1, 0
+
+    def note(self, done: int) -> None:
+        """``done`` frames are done now."""
+        self._count += 1
+        if self._count % self._every:
+            return
+        self.points.append((time.monotonic() - self._began, done))
+        if len(self.points) > MOST_POINTS:
+            del self.points[1:-1:2]
+            self._every *= 2
+
+
 class FilmProgress(Shown):
     """Frames done of one film. ``style`` is auto (a bar on a terminal, else nothing), bar, json or none."""
 
@@ -85,12 +108,14 @@ class FilmProgress(Shown):
         self._frames = frames
         self._name, self._resumed = name, 0
         self._began = time.monotonic()
+        self._pace = Pace()
         counted = (MofNCompleteColumn(), TextColumn("frames"), FramesPerSecond())
         self._bar, self._json = _bar(style, *counted)
         self._task = self._bar.add_task(name, total=frames, left=None)
 
     def update(self, done: int) -> None:
         """Show that ``done`` frames are written."""
+        self._pace.note(done - self._resumed)
         seconds = time.monotonic() - self._began
         left = seconds_left(done, self._frames, self._resumed, seconds)
         self._bar.update(self._task, completed=done, left=left)
@@ -105,6 +130,11 @@ class FilmProgress(Shown):
                 fps=round(fps, 3),
                 left=_rounded(left),
             )
+
+    @property
+    def pace(self) -> list[tuple[float, int]]:
+        """How far this run was at what time: see ``Pace``."""
+        return self._pace.points
 
     def resume(self, done: int) -> None:
         """Show that an earlier run has done so many; they do not count for the speed."""

@@ -69,6 +69,7 @@ def join(plan: Plan, paths: Sequence[Path], records: Sequence[Record]) -> list[s
         notes = list(dict.fromkeys(note for record in records for note in record["notes"]))
         notes += [note for note in source.notes if note not in notes]
         kinds = sorted({record["arithmetic"] for record in records if record["frames"]})
+        summary.arithmetic = " and ".join(kinds)
         if len(kinds) > 1:
             notes.append(f"segments were computed in {' and in '.join(kinds)}: the last bits may differ")
         forbid([*notes, *writer.notes, *damage], job)

@@ -29,7 +29,9 @@ def run_film(job: Job, executor: Callable[[], Executor], style: str) -> Summary:
                         exits.enter_context(Workspace(target))
                     check_overwriting(job)
                 shown = exits.enter_context(FilmProgress(name, expected, style))
-                return run(plan, shown.update)
+                summary = run(plan, shown.update)
+                summary.pace = shown.pace
+                return summary
     outcomes: list[Outcome] = []
     with FilmProgress(name, expected, style) as shown, executor() as workers:
 
@@ -42,6 +44,7 @@ def run_film(job: Job, executor: Callable[[], Executor], style: str) -> Summary:
     if outcome.error is not None:
         raise outcome.error
     assert outcome.summary is not None
+    outcome.summary.pace = shown.pace
     return outcome.summary
 
 

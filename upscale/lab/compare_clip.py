@@ -197,11 +197,15 @@ def _described(info: VideoInfo, view: View, width: int, height: int) -> VideoInf
 
 def _picture(rgb: Rgb, frame: Frame, encoder: Encoder) -> VideoFrame:
     """What is encoded of a picture, at the time of ``frame``."""
-    picture = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
-        format=encoder.pix_fmt,
-        dst_colorspace=Colorspace(encoder.matrix),
-        dst_color_range=ColorRange.MPEG,
-        interpolation=EXACT,
-    )
+    picture = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+    if encoder.has_palette:
+        picture = picture.reformat(format="bgra")
+    else:
+        picture = picture.reformat(
+            format=encoder.pix_fmt,
+            dst_colorspace=Colorspace(encoder.matrix),
+            dst_color_range=ColorRange.MPEG,
+            interpolation=EXACT,
+        )
     picture.pts, picture.time_base, picture.duration = frame.pts, frame.time_base, frame.duration
     return picture

@@ -165,6 +165,17 @@ def weights_digest(model: Model, color: bool = False) -> str:
     return digest.hexdigest() if names else ""
 
 
+def weights_files(model: Model, scale: float, color: bool = False) -> list[Path]:
+    """The files that frames go through for a ``scale`` from 1 to 8, those of the colour network among them
+    with ``color``."""
+    folder = Path(str(resources.files("upscale.weights")))
+    names = [Path(COLOR).stem] if color else []
+    for number, native in enumerate(model.stages(scale) if model.families else []):
+        family = model.family(number)
+        names += f"{family.luma}-x{native}-luma", f"{family.chroma}-x{native}-chroma"
+    return [folder / f"{name}.safetensors" for name in names]
+
+
 def find_stage(family: Family, scale: int) -> Stage:
     """The shipped weights of a family for a native scale. Raises UpscaleError if they are missing or
     damaged."""

@@ -1,0 +1,28 @@
+"""What this program runs on: for a report, and for one who reports a fault."""
+
+import platform
+from importlib import metadata
+
+from upscale import __version__
+
+
+def versions() -> dict[str, str]:
+    """Names and versions of the program, of what it computes with, and of the device. Loads torch."""
+    import av
+    import torch
+
+    from upscale.sampling.upscaler import choose_device, choose_precision
+
+    device = choose_device("auto")
+    name = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
+    return {
+        "upscale": __version__,
+        "Python": platform.python_version(),
+        "torch": torch.__version__,
+        "PyAV": av.__version__,
+        "FFmpeg": av.ffmpeg_version_info,
+        "NumPy": metadata.version("numpy"),
+        "OpenCV": metadata.version("opencv-python-headless"),
+        "system": platform.platform(),
+        "device": f"{device.type}{name}, {choose_precision('auto', device)}",
+    }
