@@ -8,18 +8,17 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from upscale.color.options import COLORS, DEFAULT_TEMPERATURE, ColorOptions, Reference
+from upscale.color.options import COLORS, DEFAULT_TEMPERATURE
 from upscale.errors import ConsumerGoneError, UpscaleError, UsageError
 from upscale.media.pipe import STANDARD
 from upscale.models.catalog import FOR_PICTURES, FOR_VIDEO, MODELS, find_model
-from upscale.sampling.options import GRAIN, PRECISIONS, SampleOptions
+from upscale.sampling.options import GRAIN, PRECISIONS
 from upscale.times import parse_time
 
 if TYPE_CHECKING:
@@ -397,12 +396,14 @@ def main(
     Exit codes: 0 done; 1 something failed, or frames were lost; 2 wrong usage; 130 interrupted; 141 the
     reader of the output has gone.
     """
+    from upscale.api import make_job
+
     if overwrite and skip_existing:
         raise click.UsageError("-y and -n contradict each other; choose one")
     if preview or export_keys:
         if dry_run:
             raise click.UsageError("--preview and --export-keys write what they show; leave --dry-run out")
-        job = _job(source, target or source, overwrite, **options)
+        job = make_job(source, target or source, overwrite=overwrite, **options)
         _look(job, preview, at, export_keys, quiet or progress == "json")
         return
     if at:
@@ -410,7 +411,7 @@ def main(
     if target is None:
         raise click.UsageError("Missing argument 'OUTPUT'.")
     _check_pipes(source, target, as_json)
-    job = _job(source, target, overwrite, **options)
+    job = make_job(source, target, overwrite=overwrite, **options)
     style = "none" if quiet else progress
 
     def executor() -> "Executor":
@@ -565,34 +566,6 @@ def _check_pipes(source: Path, target: Path, as_json: bool) -> None:
         raise UsageError("standard output is a terminal; pipe it on, or give OUTPUT a name")
     if source == STANDARD and sys.stdin.isatty():
         raise UsageError("standard input is a terminal; pipe a film into it, or give INPUT a name")
-
-
-def _job(source: Path, target: Path, overwrite: bool, **options: Any) -> "Job":
-    from upscale.media.read.source import ReadOptions
-    from upscale.media.write.encoder import EncodeOptions, parse_codec_options
-    from upscale.pipeline import Job
-    from upscale.sampling.memory import parse_size
-
-    def chosen(record: type) -> dict[str, Any]:
-        return {field.name: options[field.name] for field in fields(record) if field.name in options}
-
-    options["memory"] = parse_size(options["memory"]) if options["memory"] else None
-    options["codec_options"] = parse_codec_options(options["codec_options"])
-    found = [known.read() for text in options["references"] for known in Reference.parse(text)]
-    options["references"] = tuple(found)
-    options["color"] = options["color"] or ("reference" if found else "off")
-    color = ColorOptions(**chosen(ColorOptions))
-    del options["color"]
-    return Job(
-        source,
-        target,
-        overwrite=overwrite,
-        color=color,
-        read=ReadOptions(**chosen(ReadOptions)),
-        sample=SampleOptions(**chosen(SampleOptions)),
-        encode=EncodeOptions(**chosen(EncodeOptions)),
-        **chosen(Job),
-    )
 
 
 def _restored(summary: "Summary") -> str:

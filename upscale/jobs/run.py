@@ -17,8 +17,15 @@ LOOK_EVERY = 2.0
 """Seconds between two looks at a folder that is watched."""
 
 
-def run_film(job: Job, executor: Callable[[], Executor], style: str) -> Summary:
-    """Do one film. ``style`` is of its progress. Raises UpscaleError."""
+def run_film(
+    job: Job,
+    executor: Callable[[], Executor],
+    style: str,
+    on_frame: Callable[[int], None] = lambda frames: None,
+) -> Summary:
+    """Do one film. ``style`` is of its progress; ``on_frame`` is told the number of frames done after each.
+
+    Raises UpscaleError."""
     with prepared(job) as plan:
         name = "standard input" if job.source == STANDARD else job.source.name
         expected = plan.summary.expected
@@ -29,7 +36,12 @@ def run_film(job: Job, executor: Callable[[], Executor], style: str) -> Summary:
                         exits.enter_context(Workspace(target))
                     check_overwriting(job)
                 shown = exits.enter_context(FilmProgress(name, expected, style))
-                summary = run(plan, shown.update)
+
+                def update(done: int) -> None:
+                    shown.update(done)
+                    on_frame(done)
+
+                summary = run(plan, update)
                 summary.pace = shown.pace
                 return summary
     outcomes: list[Outcome] = []
@@ -38,7 +50,11 @@ def run_film(job: Job, executor: Callable[[], Executor], style: str) -> Summary:
         def opened(film: Film) -> None:
             shown.resume(film.resumed)
 
-        hooks = Hooks(opened, lambda film: shown.update(film.done), outcomes.append)
+        def progress(film: Film) -> None:
+            shown.update(film.done)
+            on_frame(film.done)
+
+        hooks = Hooks(opened, progress, outcomes.append)
         _finish(Queue(iter([job]), hooks), workers)
     (outcome,) = outcomes
     if outcome.error is not None:

@@ -1,0 +1,5 @@
+"""``python -m upscale`` is ``upscale``."""
+
+from upscale.cli import main
+
+main(prog_name="upscale")
