@@ -15,11 +15,11 @@ from conftest import contents, look, picture
 
 from upscale.lab.certainty import measure_certainty
 from upscale.lab.cli import main as lab
-from upscale.look.map import BRIGHTEST, DARKEST, MapView, brightness, scale_for
 from upscale.media.frame import Frame
 from upscale.media.picture import write_picture
 from upscale.media.pixels import PixelFormat
 from upscale.models.mixture import NUMBERS, Mixture
+from upscale.sampling.map import BRIGHTEST, DARKEST, MapView, brightness, scale_for
 from upscale.sampling.multiscale import spread_between
 from upscale.sampling.options import SampleOptions
 from upscale.sampling.upscaler import Upscaler

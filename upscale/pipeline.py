@@ -25,7 +25,6 @@ from upscale.color.film import check_grey, check_installed, settled, with_colors
 from upscale.color.keys import Keys, Read, find_shot
 from upscale.color.options import ColorOptions
 from upscale.errors import UpscaleError, UsageError
-from upscale.look.map import MapView, map_info
 from upscale.media.frame import Frame, Key
 from upscale.media.info import VideoInfo
 from upscale.media.part import BEGINNING, Stretch
@@ -41,6 +40,7 @@ from upscale.models.catalog import MODELS, find_model
 from upscale.motion.deflicker import Flicker, deflickered
 from upscale.motion.window import Noise, windowed
 from upscale.planes import Box, Planes
+from upscale.sampling.map import MapView, map_info
 from upscale.sampling.options import SampleOptions
 from upscale.sampling.process import leave_cores_to_encoders
 

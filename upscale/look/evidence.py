@@ -13,7 +13,6 @@ import numpy as np
 
 from upscale.color.options import ColorOptions
 from upscale.errors import UpscaleError
-from upscale.look.map import brightness
 from upscale.look.moments import find_moments, moments
 from upscale.media.part import Stretch
 from upscale.media.read.source import Source
@@ -21,6 +20,7 @@ from upscale.media.rgb import Rgb, to_rgb, upright
 from upscale.models.catalog import find_model, weights_files
 from upscale.pipeline import Job, Summary, open_networks
 from upscale.planes import SPREAD
+from upscale.sampling.map import brightness
 
 MOMENTS = 8
 
@@ -34,7 +34,7 @@ class Pair:
     before: Rgb
     after: Rgb
     map: Rgb | None
-    """How far each pixel may be from the truth: see ``look.map``; None of a model that cannot tell."""
+    """How far each pixel may be from the truth: see ``sampling.map``; None of a model that cannot tell."""
 
 
 @dataclass(frozen=True, slots=True)
