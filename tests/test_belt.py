@@ -94,7 +94,7 @@ def test_whoever_waits_outside_is_let_go() -> None:
 class Ahead:
     """A model as on a GPU: the answer to a frame is waited for when the next one was begun."""
 
-    ahead, window, reused, reused_tiles, notes = 1, 0, 0, 0, ()
+    ahead, window, reused, reused_tiles, notes, arithmetic = 1, 0, 0, 0, (), ""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, int]] = []

@@ -23,6 +23,7 @@ from conftest import contents
 
 from upscale.jobs.crew import Crew, Hand, Place
 from upscale.jobs.folder import FINISHED, Folder, natural
+from upscale.jobs.interrupts import SOFTLY, Interrupts
 from upscale.jobs.processes import Processes
 from upscale.jobs.queue import ATTEMPTS, Queue
 from upscale.jobs.segments import BEGINNING, cut
@@ -31,7 +32,7 @@ from upscale.jobs.workspace import Workspace
 from upscale.media.read.index import FilmIndex
 from upscale.media.write.destination import work_folder
 from upscale.media.write.packets import DamagedPacketsError, PieceWriter, read_record
-from upscale.pipeline import Job
+from upscale.pipeline import Job, Limit, Stages
 from upscale.sampling.options import SampleOptions
 
 Run = Callable[..., Result]
@@ -566,3 +567,83 @@ def test_a_file_that_grows_is_waited_for(tmp_path: Path) -> None:
     assert folder.look(settle=True) == []
     assert [entry.source for entry in folder.look(settle=True)] == [path]
     assert folder.look(settle=True) == []
+
+
+def test_ctrl_c_finishes_the_frame_and_says_how_to_go_on(film: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.mp4"
+    command = [sys.executable, "-m", "upscale", str(film), str(target), "-m", "clean", "-s", "2"]
+    options = ["--segment", "1", "--preset", "ultrafast", "--progress", "json"]
+    process = subprocess.Popen(
+        [*command, *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stderr is not None
+    told: list[dict[str, Any]] = []
+    for line in process.stderr:
+        told.append(json.loads(line))
+        if told[-1].get("frames") == 40:
+            process.send_signal(signal.SIGINT)
+            break
+    told += [json.loads(line) for line in process.stderr]
+    assert process.wait(timeout=60) == 130
+    assert {"type": "warning", "message": SOFTLY} in told
+    after = [one["frames"] for one in told if one["type"] == "progress" and one["frames"] > 40]
+    assert len(after) <= 3  # the frame at hand, and what was told meanwhile
+    assert re.search(r"[12] of 4 segments of .* are kept", told[-1]["message"])
+    assert "the same command goes on" in told[-1]["message"]
+    assert not target.exists()
+    again = subprocess.run([*command, *options[:-2], "--json"], capture_output=True, text=True, check=True)
+    assert json.loads(again.stdout)["resumed_frames"] >= 20
+
+
+def test_the_first_ctrl_c_waits_for_the_frame_at_hand_and_the_second_does_not() -> None:
+    said: list[str] = []
+    with Interrupts(said.append) as interrupts:
+        interrupts.check()
+        signal.raise_signal(signal.SIGINT)
+        assert said == [SOFTLY]
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.check()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with Interrupts(said.append), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)  # no frame is at hand
+    assert len(said) == 1
+
+
+def test_what_limits_is_the_thread_that_was_at_work_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("upscale.pipeline.time.monotonic", lambda: clock[0])
+    stages = Stages()
+    limit = Limit(stages)
+    stages.busy |= {"decode": 0.3, "align": 0.4, "model": 0.6}
+    assert limit.find() == ""
+    clock[0] = 2.5
+    assert limit.find() == "decode"
+    stages.busy["encode"] += 2.0
+    assert limit.find() == "decode"  # not asked again so soon
+    clock[0] = 5.0
+    assert limit.find() == "encode"
+
+
+def test_the_bar_shows_the_stage_the_time_in_the_film_and_what_limits(
+    film: Path, tmp_path: Path, upscale: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("upscale.pipeline.LIMIT_OVER", 0.0)
+    monkeypatch.setenv("COLUMNS", "200")
+    options = ("-m", "nearest", "-s", 2)
+    shown = [
+        upscale(
+            film, tmp_path / f"{segment}.mp4", *options, "--segment", segment, "--progress", "bar"
+        ).stderr
+        for n in (0, 1)
+    ]  # the last that a bar showed
+    assert re.search(r"at 0:00:02, (decode|model|encode) limits", shown[0])
+    assert re.search(r"75/7\d +frames .* joining", shown[1])
+    lines = upscale(film, tmp_path / "out.mp4", *options, "--progress", "json").stderr.splitlines()
+    steps = [told for told in map(json.loads, lines) if told["type"] == "progress"]
+    assert steps[-1]["time"] == 2.96
+    assert {told["limit"] for told in steps} <= {"decode", "model", "encode", None}

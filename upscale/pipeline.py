@@ -59,6 +59,12 @@ STAGES = ("load", "decode", "align", "color", "model", "pack", "encode")
 """What time goes into: loading the networks; then, beside each other, decoding with aligning, colouring and
 the model with the packing of its floats into pixels, and encoding."""
 
+THREADS = {"decode": ("decode", "align"), "model": ("color", "model", "pack"), "encode": ("encode",)}
+"""Thread -> the stages that it does one after the other."""
+
+LIMIT_OVER = 2.0
+"""Seconds over which ``Limit`` compares them."""
+
 Result = TypeVar("Result")
 
 
@@ -158,6 +164,39 @@ class Stages:
             if item is nothing:
                 return
             yield item  # type: ignore[misc]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far a run is, after a frame was encoded."""
+
+    frames: int
+    """That are done."""
+    at: float
+    """The time of this one, in seconds on the film's clock."""
+    limit: str
+    """See ``Limit``."""
+
+
+class Limit:
+    """Which of the threads that work beside each other holds up the others: decode, model or encode."""
+
+    def __init__(self, stages: Stages):
+        self._stages = stages
+        self._since, self._busy = time.monotonic(), dict(stages.busy)
+        self._name = ""
+
+    def find(self) -> str:
+        """The one that was at work for most of the last seconds; empty for the first of them."""
+        now = time.monotonic()
+        if now - self._since >= LIMIT_OVER:
+            busy = dict(self._stages.busy)
+            grown = {
+                name: sum(busy[stage] - self._busy[stage] for stage in stages)
+                for name, stages in THREADS.items()
+            }
+            self._since, self._busy, self._name = now, busy, max(grown, key=grown.__getitem__)
+        return self._name
 
 
 @dataclass(slots=True)
@@ -403,8 +442,8 @@ def expected_frames(info: VideoInfo, job: Job) -> int | None:
     return part if job.duration is None else min(part, math.ceil(job.duration * info.average_rate))
 
 
-def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Summary:
-    """Do what was prepared. ``on_frame`` is told the number of frames done after each.
+def run(plan: Plan, on_frame: Callable[[Step], None] = lambda step: None) -> Summary:
+    """Do what was prepared. ``on_frame`` is told how far it is after each frame.
 
     Raises UpscaleError if nothing can be written; where only a part of the source could be read, that
     part is written, and ``Summary.lost`` and ``warnings`` say what is missing.
@@ -421,6 +460,7 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
         stages = summary.stages
         networks = stages.timed("load", lambda: open_networks(job, info, size))
         model = networks.enlarger
+        limit = Limit(stages)
 
         noise, flicker = Noise(), Flicker()
 
@@ -459,10 +499,11 @@ def run(plan: Plan, on_frame: Callable[[int], None] = lambda frames: None) -> Su
             if isinstance(item, Packet):
                 stages.timed("encode", lambda: writer.copy(item))
                 return
+            at = float((item[0].pts or 0) * (item[0].time_base or 0))  # before an encoder's own clock
             for one, picture in zip(writers, item, strict=True):
                 stages.timed("encode", functools.partial(one.write, picture))
             summary.frames += 1
-            on_frame(summary.frames)
+            on_frame(Step(summary.frames, at, limit.find()))
 
         def release() -> None:
             source.stop()

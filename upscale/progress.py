@@ -8,20 +8,20 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     ProgressColumn,
     Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
@@ -35,7 +35,15 @@ LOG_EVERY = 100
 class Shown:
     """A bar that is on the screen while it is used as a context manager."""
 
-    _bar: Progress
+    _bar: Bar
+    _json = False
+
+    def say(self, line: str) -> None:
+        """Tell a line, above the bar if there is one."""
+        if self._json:
+            tell_json("warning", message=line)
+        elif not self._bar.disable:
+            self._bar.console.print(f"upscale: {line}", highlight=False, markup=False)
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -47,13 +55,24 @@ class Shown:
         self._bar.stop()
 
 
+class Progress(Protocol):
+    """How far a film is: see ``pipeline.Step``."""
+
+    @property
+    def frames(self) -> int: ...
+    @property
+    def at(self) -> float: ...
+    @property
+    def limit(self) -> str: ...
+
+
 class TrainingProgress(Shown):
     """Loss and validation of a training run."""
 
     def __init__(self, steps: int):
         self._console = Console(stderr=True)
         self._steps = steps
-        self._bar = Progress(
+        self._bar = Bar(
             TextColumn("training"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -109,16 +128,22 @@ class FilmProgress(Shown):
         self._name, self._resumed = name, 0
         self._began = time.monotonic()
         self._pace = Pace()
-        counted = (MofNCompleteColumn(), TextColumn("frames"), FramesPerSecond())
+        counted = (
+            MofNCompleteColumn(),
+            TextColumn("frames"),
+            FramesPerSecond(),
+            TextColumn("{task.fields[told]}"),
+        )
         self._bar, self._json = _bar(style, *counted)
-        self._task = self._bar.add_task(name, total=frames, left=None)
+        self._task = self._bar.add_task(name, total=frames, left=None, told="loading")
 
-    def update(self, done: int) -> None:
-        """Show that ``done`` frames are written."""
+    def update(self, step: Progress) -> None:
+        """Show how far it is."""
+        done = step.frames
         self._pace.note(done - self._resumed)
         seconds = time.monotonic() - self._began
         left = seconds_left(done, self._frames, self._resumed, seconds)
-        self._bar.update(self._task, completed=done, left=left)
+        self._bar.update(self._task, completed=done, left=left, told=_where(step))
         if self._json:
             fps = (done - self._resumed) / seconds if seconds else 0.0
             tell_json(
@@ -129,7 +154,13 @@ class FilmProgress(Shown):
                 seconds=round(seconds, 3),
                 fps=round(fps, 3),
                 left=_rounded(left),
+                time=round(step.at, 3),
+                limit=step.limit or None,
             )
+
+    def stage(self, name: str) -> None:
+        """Show what is done that is no frame."""
+        self._bar.update(self._task, told=name)
 
     @property
     def pace(self) -> list[tuple[float, int]]:
@@ -139,7 +170,7 @@ class FilmProgress(Shown):
     def resume(self, done: int) -> None:
         """Show that an earlier run has done so many; they do not count for the speed."""
         self._resumed = done
-        self._bar.reset(self._task, completed=done, total=self._frames, left=None)
+        self._bar.reset(self._task, completed=done, total=self._frames, left=None, told="loading")
 
 
 class FolderProgress(Shown):
@@ -163,14 +194,16 @@ class FolderProgress(Shown):
         self._earlier = 0.0
         """What an earlier run has done of those that have ended."""
 
-    def update(self, path: Path, work: float, done: int, resumed: int, frames: int | None) -> None:
-        """Show that ``done`` frames of ``frames`` of a film are encoded, ``resumed`` of them before."""
+    def update(self, path: Path, work: float, step: Progress, resumed: int, frames: int | None) -> None:
+        """Show how far a film of ``frames`` is, ``resumed`` of which were done before."""
+        done = step.frames
         per_frame = work / frames if frames else 0.0
         self._open[path] = min(done * per_frame, work), min(resumed * per_frame, work)
         if self._shown != path:
             self._shown = path
             self._bar.reset(self._film, description=path.name, total=frames, completed=resumed)
-        self._bar.update(self._film, completed=done, told=f"{done} of {frames or '?'} frames")
+        where = f", {_where(step)}" if step.limit else ""
+        self._bar.update(self._film, completed=done, told=f"{done} of {frames or '?'} frames{where}")
         left = self._show()
         if self._json:
             tell_json(
@@ -205,6 +238,12 @@ class FolderProgress(Shown):
         return left
 
 
+def _where(step: Progress) -> str:
+    """The time in the film, and what limits the speed."""
+    limit = f", {step.limit} limits" if step.limit else ""
+    return f"at {timedelta(seconds=int(step.at))}{limit}"
+
+
 def seconds_left(done: float, total: float | None, before: float, seconds: float) -> float | None:
     """How long the rest of ``total`` takes at the average speed so far, of ``done`` in ``seconds`` without
     what was done ``before``. None where nothing can be told yet."""
@@ -217,13 +256,13 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 1)
 
 
-def _bar(style: str, *columns: ProgressColumn) -> tuple[Progress, bool]:
+def _bar(style: str, *columns: ProgressColumn) -> tuple[Bar, bool]:
     """A bar with ``columns`` behind it, which shows nothing unless ``style`` is ``bar``, or auto on a
     terminal; and whether it is json."""
     console = Console(stderr=True)
     if style == "auto":
         style = "bar" if console.is_terminal else "none"
-    bar = Progress(
+    bar = Bar(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         *columns,

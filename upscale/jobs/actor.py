@@ -102,7 +102,7 @@ class Actor:
         self._inbox = Inbox()
         self._blocks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._outbox: deque[Iterator[Message]] = deque()
-        self._frames: dict[tuple[int, int], int] = {}
+        self._frames: dict[tuple[int, int], FramesDone] = {}
         """(film, segment) -> frames encoded, and not told of yet."""
         self._changed = threading.Condition()
         self._here: dict[str, bool] = {}
@@ -147,7 +147,7 @@ class Actor:
         with self._changed:
             self._changed.wait_for(lambda: self._outbox or self._frames, QUIET)
             self._changed.wait_for(lambda: self._outbox, GATHER if self._frames else 0)
-            told: list[Message] = [FramesDone(*place, count) for place, count in self._frames.items()]
+            told: list[Message] = [*self._frames.values()]
             self._frames.clear()
         while self._outbox:
             for message in self._outbox[0]:
@@ -177,7 +177,8 @@ class Actor:
         with self._changed:
             if isinstance(event, FramesDone):
                 place = event.film, event.segment
-                self._frames[place] = self._frames.get(place, 0) + event.frames
+                before = self._frames.get(place)
+                self._frames[place] = replace(event, frames=event.frames + (before.frames if before else 0))
             else:
                 self._outbox.append(self._messages(event))
             self._changed.notify_all()

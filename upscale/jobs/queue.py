@@ -24,6 +24,7 @@ from upscale.motion.window import Noise, ShotNoise
 from upscale.pipeline import (
     Job,
     Plan,
+    Step,
     Summary,
     check_overwriting,
     prepared,
@@ -63,11 +64,19 @@ class Film:
     """Frames of the segments that are finished, those of an earlier run among them."""
     begun: dict[int, int] = field(default_factory=dict)
     """Frames that are encoded of segments that are not finished."""
+    last: FramesDone | None = None
+    """What was told last."""
 
     @property
     def done(self) -> int:
         """Frames that are encoded."""
         return self.finished + sum(self.begun.values())
+
+    @property
+    def step(self) -> Step:
+        """How far it is."""
+        at, limit = (0.0, "") if self.last is None else (self.last.at, self.last.limit)
+        return Step(self.done, at, limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +97,8 @@ class Hooks:
 
     opened: Callable[[Film], None] = lambda film: None
     progress: Callable[[Film], None] = lambda film: None
+    joining: Callable[[Film], None] = lambda film: None
+    """All segments are finished, and become the film now."""
     ended: Callable[[Outcome], None] = lambda outcome: None
 
 
@@ -136,6 +147,7 @@ class Queue:
                 return
             if isinstance(event, FramesDone):
                 film.begun[event.segment] = film.begun.get(event.segment, 0) + event.frames
+                film.last = event
                 self.hooks.progress(film)
             elif isinstance(event, SegmentDone):
                 film.records[event.segment] = event.record
@@ -192,6 +204,15 @@ class Queue:
             if film.records
         ]
 
+    @property
+    def unkept(self) -> list[str]:
+        """The films that were begun, and of which nothing is finished yet: what would have been kept."""
+        return [
+            f"of {film.job.target} nothing is kept before its first {film.job.segment:g} s are done"
+            for film in self._films.values()
+            if film.begun and not film.records
+        ]
+
     def _open(self, job: Job) -> None:
         number, self._count = self._count, self._count + 1
         with contextlib.ExitStack() as exits:
@@ -226,6 +247,7 @@ class Queue:
             return
         records = [film.records[segment.number] for segment in film.segments]
         paths = [segment_path(film.workspace.path, segment.number) for segment in film.segments]
+        self.hooks.joining(film)
         try:
             _check_room(film, sum(record["bytes"] for record in records))
             notes = join(film.plan, paths, records)

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from upscale.errors import DiskFullError, UpscaleError
 from upscale.jobs.executors import Executor
 from upscale.jobs.folder import Entry, Folder
+from upscale.jobs.interrupts import Interrupts
 from upscale.jobs.queue import Film, Hooks, Outcome, Queue, goes_in_one
 from upscale.jobs.workspace import Workspace
 from upscale.media.pipe import STANDARD
-from upscale.pipeline import Job, Summary, check_overwriting, prepared, run
+from upscale.pipeline import Job, Step, Summary, check_overwriting, prepared, run
 from upscale.progress import FilmProgress, FolderProgress
 
 LOOK_EVERY = 2.0
@@ -37,24 +38,29 @@ def run_film(
                     check_overwriting(job)
                 shown = exits.enter_context(FilmProgress(name, expected, style))
 
-                def update(done: int) -> None:
-                    shown.update(done)
-                    on_frame(done)
+                def update(step: Step) -> None:
+                    shown.update(step)
+                    on_frame(step.frames)
 
                 summary = run(plan, update)
                 summary.pace = shown.pace
                 return summary
     outcomes: list[Outcome] = []
-    with FilmProgress(name, expected, style) as shown, executor() as workers:
+    with (
+        FilmProgress(name, expected, style) as shown,
+        executor() as workers,
+        Interrupts(shown.say) as interrupts,
+    ):
 
         def opened(film: Film) -> None:
             shown.resume(film.resumed)
 
         def progress(film: Film) -> None:
-            shown.update(film.done)
+            shown.update(film.step)
             on_frame(film.done)
+            interrupts.check()
 
-        hooks = Hooks(opened, progress, outcomes.append)
+        hooks = Hooks(opened, progress, lambda film: shown.stage("joining"), outcomes.append)
         _finish(Queue(iter([job]), hooks), workers)
     (outcome,) = outcomes
     if outcome.error is not None:
@@ -86,16 +92,23 @@ def _run_entries(
 ) -> None:
     wanted = list(folder.jobs(entries, job, skip_existing))
     by_target = {one.target: entry for entry, one in wanted}
-    with FolderProgress(len(wanted), sum(entry.work for entry, _ in wanted), style) as shown:
+    with (
+        FolderProgress(len(wanted), sum(entry.work for entry, _ in wanted), style) as shown,
+        Interrupts(shown.say) as interrupts,
+    ):
 
         def opened(film: Film) -> None:
             folder.begin(by_target[film.job.target])
-            progress(film)
+            show(film)
 
-        def progress(film: Film) -> None:
+        def show(film: Film) -> None:
             entry = by_target[film.job.target]
             expected = film.plan.summary.expected
-            shown.update(entry.source, entry.work, film.done, film.resumed, expected)
+            shown.update(entry.source, entry.work, film.step, film.resumed, expected)
+
+        def progress(film: Film) -> None:
+            show(film)
+            interrupts.check()
 
         def ended(outcome: Outcome) -> None:
             entry = by_target[outcome.job.target]
@@ -105,15 +118,14 @@ def _run_entries(
                 raise outcome.error
 
         jobs = (one for _, one in wanted)
-        _finish(Queue(jobs, Hooks(opened, progress, ended)), workers)
+        _finish(Queue(jobs, Hooks(opened, progress, ended=ended)), workers)
 
 
 def _finish(queue: Queue, workers: Executor) -> None:
     try:
         workers.run(queue)
     except KeyboardInterrupt:
-        kept = queue.kept
-        raise StoppedError(kept) from None
+        raise StoppedError(queue.kept, queue.unkept) from None
     finally:
         queue.close()
 
@@ -123,6 +135,7 @@ class StoppedError(UpscaleError):
 
     exit_code = 130  # 128 + SIGINT, as a shell has it
 
-    def __init__(self, kept: list[str]):
+    def __init__(self, kept: list[str], unkept: list[str]):
         goes_on = f"; {'; '.join(kept)}, and the same command goes on" if kept else ""
-        super().__init__(f"interrupted; an earlier output is unchanged{goes_on}")
+        nothing = "".join(f"; {line} (--segment)" for line in unkept)
+        super().__init__(f"interrupted; an earlier output is unchanged{goes_on}{nothing}")

@@ -30,7 +30,7 @@ from upscale.media.read.source import FilmFile, Source
 from upscale.media.write.packets import Pictures, PieceWriter, Track
 from upscale.motion.deflicker import Flicker
 from upscale.motion.window import Noise
-from upscale.pipeline import Job, Networks, Stages, aligned, find_key, open_networks
+from upscale.pipeline import Job, Limit, Networks, Stages, aligned, find_key, open_networks
 from upscale.planes import Planes
 
 
@@ -61,6 +61,10 @@ class FramesDone:
     film: int
     segment: int
     frames: int
+    at: float
+    """The time of the last of them, in seconds on the film's clock."""
+    limit: str
+    """See ``pipeline.Limit``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +185,7 @@ class Worker:
                 tasks.end()
 
         stages, told = Stages(), Stages()
+        limit = Limit(stages)
         open_writers: set[PieceWriter] = set()
 
         def read(put: Callable[[Item], None]) -> None:
@@ -272,8 +277,9 @@ class Worker:
             event: Event
             try:
                 if isinstance(item, tuple):
+                    when = float((item[0].pts or 0) * (item[0].time_base or 0))
                     stages.timed("encode", functools.partial(writer.write, item))
-                    event = FramesDone(film, segment, 1)
+                    event = FramesDone(film, segment, 1, when, limit.find())
                 else:
                     assert isinstance(item, _End)
                     busy = dict(stages.busy)

@@ -31,6 +31,7 @@ from upscale.media.rgb import Rgb, is_turned
 from upscale.media.write.destination import destination
 from upscale.media.write.encoder import EXACT, EncodeOptions, Encoder, default_codec, settle
 from upscale.media.write.writer import Writer
+from upscale.pipeline import Step
 
 PERIOD = Fraction(4)
 """Seconds in which the line of a wipe moves across the picture and back."""
@@ -64,11 +65,11 @@ def compare_clip(
     inputs: Sequence[Path],
     output: Path,
     options: ClipOptions,
-    on_frame: Callable[[int], None] = lambda frames: None,
+    on_frame: Callable[[Step], None] = lambda step: None,
 ) -> list[str]:
     """Write a clip without sound that shows the ``inputs`` at the same times, those of the last one.
 
-    ``on_frame`` is told the number of frames done after each. Answers with what there is to tell of it.
+    ``on_frame`` is told how far it is after each frame. Answers with what there is to tell of it.
     Raises UpscaleError or UsageError.
     """
     _check(inputs, options)
@@ -90,7 +91,7 @@ def compare_clip(
         with Writer(target, info, (width, height), encoder) as writer:
             for number, (frame, rgb) in enumerate(itertools.chain([first], frames), 1):
                 writer.write(_picture(rgb, frame, encoder))
-                on_frame(number)
+                on_frame(Step(number, float(frame.pts * frame.time_base), ""))
         lost = [
             f"{source.path} is damaged: {source.losses.frames or 'some'} frames could not be read"
             for source in sources

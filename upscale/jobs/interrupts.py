@@ -1,0 +1,48 @@
+"""Ctrl-C while films are made: once ends the work after the frame at hand, twice ends it at once."""
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Self
+
+SOFTLY = "finishing the frame at hand; Ctrl-C once more stops at once"
+
+
+class Interrupts:
+    """While it is used as a context manager, the first Ctrl-C is kept until ``check`` is called.
+
+    Does nothing outside the main thread, and where Ctrl-C means something else already."""
+
+    def __init__(self, tell: Callable[[str], None]):
+        """``tell`` is given a line when Ctrl-C has come."""
+        self._tell = tell
+        self._asked = self._works = False
+        self._usable = (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
+
+    def __enter__(self) -> Self:
+        if self._usable:
+            signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._usable:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def check(self) -> None:
+        """A frame is done: raises KeyboardInterrupt if Ctrl-C has come; in any thread."""
+        self._works = True
+        if self._asked:
+            raise KeyboardInterrupt
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if not self._works:  # no frame is at hand yet
+            raise KeyboardInterrupt
+        self._asked = True
+        self._tell(SOFTLY)
