@@ -636,9 +636,7 @@ def test_the_bar_shows_the_stage_the_time_in_the_film_and_what_limits(
     monkeypatch.setenv("COLUMNS", "200")
     options = ("-m", "nearest", "-s", 2)
     shown = [
-        upscale(
-            film, tmp_path / f"{segment}.mp4", *options, "--segment", segment, "--progress", "bar"
-        ).stderr
+        upscale(film, tmp_path / f"{n}.mp4", *options, "--segment", n, "--progress", "bar").stderr
         for n in (0, 1)
     ]  # the last that a bar showed
     assert re.search(r"at 0:00:02, (decode|model|encode) limits", shown[0])

@@ -235,7 +235,7 @@ def test_the_command_makes_a_film_with_it(
         assert result.exit_code == 0, result.stderr
     assert [at for at, _ in contents(first)["video"]] == [Fraction(n, 25) for n in range(4)]
     assert contents(first) == contents(again)
-    assert "raster-x4-luma" in upscale("--list-models").stdout
+    assert "raster\n" in upscale("--list-models").stdout
 
 
 @pytest.mark.parametrize("scale", [2, 3, 8])

@@ -17,7 +17,14 @@ import click
 from upscale.color.options import COLORS, DEFAULT_TEMPERATURE
 from upscale.errors import ConsumerGoneError, UpscaleError, UsageError
 from upscale.media.pipe import STANDARD
-from upscale.models.catalog import FOR_PICTURES, FOR_VIDEO, MODELS, find_model
+from upscale.models.catalog import (
+    FOR_PICTURES,
+    FOR_VIDEO,
+    MODELS,
+    QUALITY_OF,
+    SPEED_OF,
+    find_model,
+)
 from upscale.sampling.options import GRAIN, PRECISIONS
 from upscale.times import parse_time
 
@@ -123,18 +130,13 @@ def _list_models(ctx: click.Context, param: click.Parameter, asked: bool) -> Non
         ctx.exit()
 
 
-@reporting_errors
 def _print_models() -> None:
-    from upscale.models import weights
-
-    defaults = {FOR_PICTURES: " (default for pictures)"}
-    defaults[FOR_VIDEO] = " (default for video)" if FOR_VIDEO != FOR_PICTURES else " (default)"
+    defaults = {FOR_PICTURES: " (default for pictures)", FOR_VIDEO: " (default for video)"}
     for name, model in MODELS.items():
-        click.echo(f"{name}{defaults.get(name, '')}: {model.what}")
-    for path in weights.shipped():
-        described = weights.describe(path)
-        size = f"{path.stat().st_size / 1000:.0f} kB"
-        click.echo(f"  {described.name}  x{described.scale}  {size}  {described.summary}")
+        click.echo(f"{name}{defaults.get(name, '')}")
+        for word, said in (("for", model.what), ("speed", model.speed), ("quality", model.quality)):
+            click.echo(f"    {word:8} {said}")
+    click.echo(f"Speed: {SPEED_OF}.\nQuality: {QUALITY_OF}.")
 
 
 def _print_version(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
@@ -354,7 +356,7 @@ def _model_names(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     is_eager=True,
     expose_value=False,
     callback=_list_models,
-    help="Show the models and stop.",
+    help="Show which model to take for what, how fast and how good it is, and stop.",
 )
 @click.option(
     "--version",

@@ -33,9 +33,6 @@ STEP = ".step"
 BYTE = 127
 """The largest code of such a kernel."""
 
-DATA = ("pictures", "scenes")
-"""What a training record may count."""
-
 NETWORKS: dict[str, tuple[Any, Any]] = {
     LumaPixelCNN.kind: (LumaPixelCNN, LumaConfig),
     RasterPixelCNN.kind: (RasterPixelCNN, RasterConfig),
@@ -67,16 +64,6 @@ class WeightsFile:
     def scale(self) -> int:
         """1 for a network that enlarges nothing."""
         return int(self.config.get("scale", 1))
-
-    @property
-    def summary(self) -> str:
-        """Cost, data and measured quality in a few words, for a list of models."""
-        scores = ", ".join(
-            f"{name} {dB:.2f} dB" for name, dB in self.training.get("validation", {}).items()
-        )
-        cost = f"{self.multiplications / 1000:.0f} kMAC per input sample"
-        data = " and ".join(f"{self.training[what]} {what}" for what in DATA if what in self.training)
-        return f"{cost}; trained on {data or 'unknown data'}; PSNR {scores or 'not measured'}"
 
 
 def save(path: Path, network: Network, training: dict[str, Any]) -> None:
