@@ -59,6 +59,7 @@ def test_the_wheel_holds_all_that_is_needed_and_is_small(built: Path) -> None:
 
 def test_the_sdist_can_be_tested_and_read(built: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
+    assert sdist.stat().st_size < LARGEST
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     wanted = (
