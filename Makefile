@@ -102,6 +102,8 @@ IN_MOTION = $(addprefix $(PHOTOS)/,validation/tabler-ui__jakob-owens-224352-1500
 evaluate: $(VENV)/perceptual
 	$(BIN)/upscale-lab evaluate $(PHOTOS)/validation --scale 4 --perceptual ST-LPIPS --perceptual SSIMULACRA2
 	$(BIN)/upscale-lab evaluate $(PHOTOS)/validation --scale 2 --perceptual ST-LPIPS --perceptual SSIMULACRA2
+	$(BIN)/upscale-lab certainty $(PHOTOS)/validation --scale 4 --side 512
+	$(BIN)/upscale-lab certainty $(PHOTOS)/validation --scale 2 --side 512
 
 evaluate-raster: $(VENV)/perceptual
 	$(BIN)/upscale-lab evaluate $(PHOTOS)/validation --scale 4 --side 512 --perceptual ST-LPIPS \
@@ -112,6 +114,8 @@ evaluate-film: $(VENV)/perceptual $(VENV)/train
 		-t 0 -t 0.2 -t 0.35 -t 0.5
 	$(BIN)/upscale-lab evaluate $(FILM_CLIPS) --scale 4 --frames 8 --preset clean
 	$(BIN)/upscale-lab evaluate $(FILM_CLIPS) $(IN_MOTION) --scale 2 --frames 8
+	$(BIN)/upscale-lab certainty $(FILM_CLIPS) --scale 4 --model film --frames 4
+	$(BIN)/upscale-lab certainty $(FILM_CLIPS) --scale 2 --model film --frames 4
 
 $(VENV)/installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
