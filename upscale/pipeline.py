@@ -52,8 +52,8 @@ LARGEST_SCALE = 8
 CONTEXT_OF_KEYS = 40
 """Frames that are read before a key frame: the runs of equal frames, and the radius of the deflickering."""
 
-MAP_PRESET = "ultrafast"
-"""Of libx264, for a map: it is smooth, and to be had for a small part of the film's cost."""
+MAP_PRESET, MAP_CRF = "ultrafast", 24
+"""Of libx264, for a map: it is smooth, and to be had for a small part of the film's cost and size."""
 
 STAGES = ("load", "decode", "align", "color", "model", "pack", "encode")
 """What time goes into: loading the networks; then, beside each other, decoding with aligning, colouring and
@@ -379,7 +379,7 @@ def map_track(info: VideoInfo, size: tuple[int, int], target: Destination) -> Tr
     """The track of a map of pictures of ``size``; what its encoder does is to cost little."""
     info = map_info(info, size, target.container == "image2")
     codec = default_codec(target.container, target.path.suffix)
-    options = EncodeOptions(preset=MAP_PRESET if codec == DEFAULT_CODEC else None)
+    options = EncodeOptions(crf=MAP_CRF, preset=MAP_PRESET if codec == DEFAULT_CODEC else None)
     encoder = settle(info, options, codec, target.container)
     encoder.check(size)
     return Track(encoder, target.container, MapView(info.pixels))

@@ -17,6 +17,7 @@ from upscale.look.moments import find_moments, moments
 from upscale.media.part import Stretch
 from upscale.media.read.source import Source
 from upscale.media.rgb import Rgb, to_rgb, upright
+from upscale.media.write.writer import CONTAINER_MARKS
 from upscale.models.catalog import find_model, weights_files
 from upscale.pipeline import Job, Summary, open_networks
 from upscale.planes import SPREAD
@@ -95,7 +96,8 @@ def streams(path: Path) -> list[Stream]:
                 found[place] = replace(found[place], what=f"{found[place].what}, interlaced")
             if chapters:
                 found.append(Stream("chapters", str(len(chapters))))
-            tags = ", ".join(f"{key}: {text}" for key, text in container.metadata.items() if len(text) < 80)
+            told = container.metadata.items()
+            tags = ", ".join(f"{key}: {text}" for key, text in told if key.lower() not in CONTAINER_MARKS)
             if tags:
                 found.append(Stream("tags", tags))
             return found
@@ -113,7 +115,7 @@ def _described(stream: Any) -> str:
             words.append(f"{float(stream.average_rate):.5g} frames/s on average")
     elif stream.type == "audio":
         words += [f"{context.sample_rate} Hz", context.layout.name]
-    if stream.language:
+    if stream.language not in (None, "und"):
         words.append(stream.language)
     return ", ".join(word for word in words if word)
 
