@@ -94,8 +94,18 @@ def test_what_goes_wrong_is_one_kind_of_error(make_clip: MakeClip, tmp_path: Pat
         upscale.film(source, tmp_path / "out.mp4", scale=9)
     with pytest.raises(upscale.UsageError, match="is not a time"):
         upscale.film(source, tmp_path / "out.mp4", start="soon")
-    with pytest.raises(TypeError, match="knows no option 'sharpness'"):
+    with pytest.raises(TypeError, match="no option is called 'sharpness'"):
         upscale.film(source, tmp_path / "out.mp4", sharpness=3)  # type: ignore[call-arg]
+    wrong = {
+        "grain": "Moving", "deinterlace": "Bob", "color": "Auto", "precision": "half", "temperature": 5.0,
+        "denoise": 3, "crf": 99, "batch": 0, "segment": -1, "threads": -1, "seed": -1, "scale": "large",
+        "start": float("nan"),
+    }  # fmt: skip
+    for name, value in wrong.items():
+        with pytest.raises(upscale.UsageError, match=name):
+            upscale.film(source, tmp_path / "out.mp4", **{name: value})  # type: ignore[arg-type]
+    with pytest.raises(upscale.UsageError, match="temperature"):
+        upscale.Model.load("clean-x2", temperature=2)
     with pytest.raises(upscale.UsageError, match="write MODEL-xSCALE"):
         upscale.Model.load("film")
     with pytest.raises(upscale.UsageError, match="out of range"):
@@ -127,9 +137,25 @@ def test_pictures_come_back_as_what_they_were() -> None:
     assert (grey.shape, grey.dtype) == ((80, 96), np.uint8)
     small = grey.reshape(40, 2, 48, 2).mean((1, 3))
     assert np.abs(small - rgb[..., 1]).mean() < 3
-    for wrong in (rgb[..., :2], rgb.astype(np.int32), rgb[None]):
-        with pytest.raises(upscale.UsageError, match="a picture is RGB"):
+    for wrong in (rgb[..., :2], rgb.astype(np.int32), rgb[None], rgb[:0], [1, 2]):
+        with pytest.raises(upscale.UsageError, match="a picture is an array, RGB"):
             model(wrong)
+    luma = np.full((1, 8, 8), 0.5, np.float32)
+    with pytest.raises(upscale.UsageError, match="does not go with luma"):
+        model((luma, np.zeros((2, 3, 8), np.float32)))
+    with pytest.raises(upscale.UsageError, match="planes are a tuple"):
+        model(([1],))
+
+
+def test_an_answer_does_not_change_with_the_callers_arrays() -> None:
+    model = upscale.Model.load("clean-x2", temperature=0)
+    luma = np.full((1, 16, 16), 0.2, np.float32)
+    first = model((luma,))
+    assert first[0].mean() == pytest.approx(0.2, abs=0.01)
+    first[0][:] = 0
+    assert model((luma,))[0].mean() == pytest.approx(0.2, abs=0.01)
+    luma[:] = 0.9
+    assert model((luma,))[0].mean() == pytest.approx(0.9, abs=0.01)
 
 
 def test_nothing_happens_to_pixels_that_no_network_touches() -> None:
@@ -164,9 +190,11 @@ def test_frames_come_as_they_go_and_have_one_size() -> None:
     answers = upscale.Model.load("film-x2", temperature=0).frames(frames())
     next(answers)
     assert len(taken) < 12
-    sizes = iter([picture(32, 24), picture(24, 32)])
-    with pytest.raises(upscale.UsageError, match="one size"):
-        list(upscale.Model.load("nearest-x2").frames(sizes))
+    rgb = picture(32, 24)
+    for other in (picture(24, 32), rgb / np.float32(255), rgb[..., 0]):
+        for model in ("nearest-x2", "film-x2"):
+            with pytest.raises(upscale.UsageError, match="of one size, kind and dtype"):
+                list(upscale.Model.load(model).frames(iter([rgb, other, rgb, rgb])))
     assert list(upscale.Model.load("nearest-x2").frames([])) == []
 
 

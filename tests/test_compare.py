@@ -18,6 +18,7 @@ from upscale.lab.compare import GAP, Crop
 from upscale.lab.compare_clip import PERIOD, ClipOptions, compare_clip, line_at
 from upscale.lab.labels import draw_label, labels_for, short_names
 from upscale.media.read.source import Source
+from upscale.pipeline import Step
 
 MakeClip = Callable[..., Path]
 Grey = Callable[..., Path]
@@ -347,8 +348,8 @@ def test_an_interruption_leaves_what_was_there(
     film, output = make_clip(), tmp_path / "out.mp4"
     output.write_text("an earlier one")
 
-    def stop(frames: int) -> None:
-        if frames == 3:
+    def stop(step: Step) -> None:
+        if step.frames == 3:
             raise error
 
     with pytest.raises(error):

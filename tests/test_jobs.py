@@ -610,8 +610,19 @@ def test_the_first_ctrl_c_waits_for_the_frame_at_hand_and_the_second_does_not() 
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     with Interrupts(said.append), pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)  # no frame is at hand
+        signal.raise_signal(signal.SIGINT)  # no frame is being made
     assert len(said) == 1
+    with Interrupts(said.append) as interrupts:
+        interrupts.check()
+        interrupts.end_of_frames()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    late = Interrupts(said.append)
+    late.__enter__()
+    late.check()
+    signal.raise_signal(signal.SIGINT)  # and no frame comes after it
+    with pytest.raises(KeyboardInterrupt):
+        late.__exit__(None, None, None)
 
 
 def test_what_limits_is_the_thread_that_was_at_work_most(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -639,7 +650,7 @@ def test_the_bar_shows_the_stage_the_time_in_the_film_and_what_limits(
         upscale(film, tmp_path / f"{n}.mp4", *options, "--segment", n, "--progress", "bar").stderr
         for n in (0, 1)
     ]  # the last that a bar showed
-    assert re.search(r"at 0:00:02, (decode|model|encode) limits", shown[0])
+    assert re.search(r"at 0:00:02, bottleneck: (decode|model|encode)", shown[0])
     assert re.search(r"75/7\d +frames .* joining", shown[1])
     lines = upscale(film, tmp_path / "out.mp4", *options, "--progress", "json").stderr.splitlines()
     steps = [told for told in map(json.loads, lines) if told["type"] == "progress"]

@@ -12,6 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from conftest import contents, look, picture
+from test_damage import spoil
 
 from upscale.lab.certainty import measure_certainty
 from upscale.lab.cli import main as lab
@@ -107,7 +108,7 @@ def test_a_map_has_neutral_chroma_and_the_time_of_its_frame() -> None:
     assert (seen.pts, seen.duration) == (7, 2)
     np.testing.assert_array_equal(seen.planes[0], np.full((1, 64, 64), 0.5, np.float32))
     assert (seen.planes[1] == 0.5).all()
-    with pytest.raises(ValueError, match="no spread"):
+    with pytest.raises(ValueError, match="has no spread"):
         MapView(PixelFormat(8, False, (2, 2)))(Frame((luma[:1],), 7, 2, Fraction(1, 25)))
 
 
@@ -183,6 +184,18 @@ def test_certainty_is_measured_by_the_command(tmp_path: Path) -> None:
     result = CliRunner().invoke(lab, ["certainty", str(tmp_path), "-m", "mean"])
     assert result.exit_code == 2
     assert "does not tell how sure it is" in result.stderr
+
+
+@pytest.mark.parametrize("segment", ["0", "0.2"])
+def test_a_film_that_fails_at_its_end_leaves_no_map(
+    segment: str, make_clip: MakeClip, upscale: Run, tmp_path: Path
+) -> None:
+    hurt = spoil(make_clip("in.mkv", frames=12, codec="mjpeg", pix_fmt="yuvj420p"), {5})
+    options = ("-m", "clean", "-s", 2, "--segment", segment, *FAST, "--map", tmp_path / "map.mkv")
+    assert upscale(hurt, tmp_path / "out.mkv", *options, "--strict").exit_code == 1
+    assert not (tmp_path / "map.mkv").exists()
+    assert upscale(hurt, tmp_path / "out.mkv", *options).exit_code == 1  # made, and a frame was lost
+    assert (tmp_path / "map.mkv").exists()
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_a_sheet_of_a_picture_and_of_an_odd_scale(
         (["--preview", "nowhere/sheet.png"], "no such folder"),
         (["--preview", "there.png"], "exists; use -y"),
         (["--preview", "sheet.png", "--at", "99"], "there is no frame at 99 s; it is 0.24 s long"),
-        (["out.mp4", "--at", "0.1"], "add --preview SHEET"),
+        (["out.mp4", "--at", "0.1"], "--at needs --preview SHEET"),
         (["--preview", "sheet.png", "-s", "9"], "out of range"),
     ],
 )

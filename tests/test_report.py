@@ -1,12 +1,14 @@
 """The page that is looked at afterwards: it tells the truth, and works in a browser without a network."""
 
 import base64
+import errno
 import hashlib
 import html
 import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,73 @@ def test_a_moment_is_the_same_before_and_after(make_clip: MakeClip, upscale: Run
         spread = picture_of(page, "map", number)
         assert spread.shape == after.shape
         assert spread.std() > 5
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.ts", "out.avi", "out.gif", "seq%05d.png", "a:b.mkv"])
+@pytest.mark.parametrize("part", [(), ("--start", "0.4", "--duration", "0.8")])
+def test_a_frame_after_is_that_of_the_frame_before(
+    name: str, part: tuple[str, ...], upscale: Run, tmp_path: Path
+) -> None:
+    grey = "color=black:s=64x48:r=30:d=1.5,format=gray,geq=lum='N*5'"
+    source = ffmpeg.make(
+        tmp_path / "in.ts", "-f", "lavfi", "-i", grey, "-pix_fmt", "yuv420p", "-c:v", "libx264", "-qp", "1"
+    )
+    page = tmp_path / "report.html"
+    result = upscale(source, tmp_path / name, "-m", "nearest", "-s", 2, "-q", *part, "--report", page)
+    assert result.exit_code == 0, result.output
+    numbers = range(page.read_text().count("<figure"))
+    assert len(numbers) == 8
+    for number in numbers:
+        before, after = (picture_of(page, kind, number).mean() for kind in ("before", "after"))
+        assert before == pytest.approx(after, abs=2.5)  # half of what a frame differs from the next
+
+
+def test_a_picture_and_an_anamorphic_film_have_a_report(
+    make_clip: MakeClip, upscale: Run, tmp_path: Path
+) -> None:
+    one, other = tmp_path / "one.html", tmp_path / "other.html"
+    still = make_clip("in.png", frames=1, codec="png", pix_fmt="rgb24")
+    assert upscale(still, tmp_path / "out.png", "-s", 2, "-q", "--report", one).exit_code == 0
+    assert one.read_text().count("<figure") == 1
+    wide = make_clip(aspect=Fraction(2), frames=3)
+    assert upscale(wide, tmp_path / "out.mp4", *FAST, "-m", "nearest", "--report", other).exit_code == 0
+    assert "--shape: 256 / 96" in other.read_text()
+
+
+def test_before_is_the_source_as_it_flickers(upscale: Run, tmp_path: Path) -> None:
+    flicker = "testsrc2=s=64x48:r=25:d=1,eq=brightness='0.1*mod(n,2)':eval=frame"
+    source = ffmpeg.make(tmp_path / "in.mkv", "-f", "lavfi", "-i", flicker, "-c:v", "ffv1")
+    page = tmp_path / "report.html"
+    options = ("--deflicker", "-m", "clean", *FAST)
+    assert upscale(source, tmp_path / "out.mp4", *options, "--report", page).exit_code == 0
+    means = [[picture_of(page, kind, n).mean() for n in range(8)] for kind in ("before", "after")]
+    assert np.ptp(means[0]) > 2 * np.ptp(means[1])
+
+
+def test_a_report_that_fails_leaves_the_film_and_its_summary(
+    make_clip: MakeClip, upscale: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("upscale.look.report.write_whole", full)
+    target, page = tmp_path / "out.mp4", tmp_path / "report.html"
+    result = upscale(make_clip(), target, *FAST, "-m", "nearest", "--report", page, "--json")
+    assert result.exit_code == 1
+    assert "there is no report: " in result.stderr
+    summary = json.loads(result.stdout)
+    assert summary["frames"] == 6
+    assert "No space left on device" in summary["warnings"][-1]
+    assert target.exists()
+
+
+def test_skipping_comes_before_the_report(make_clip: MakeClip, upscale: Run, tmp_path: Path) -> None:
+    source, page = make_clip(), tmp_path / "report.html"
+    command = (source, tmp_path / "out.mp4", *FAST[:-1], "-m", "nearest", "-n", "--report", page)
+    assert upscale(*command).exit_code == 0
+    result = upscale(*command)
+    assert result.exit_code == 0
+    assert "skipped" in result.stderr
 
 
 def test_a_name_cannot_break_the_page(make_clip: MakeClip, upscale: Run, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+from upscale.checks import checked
 from upscale.color.options import ColorOptions, Reference
-from upscale.errors import UsageError
 from upscale.jobs.executors import executor
 from upscale.jobs.run import StoppedError, run_film
 from upscale.media.read.source import ReadOptions
@@ -18,7 +18,6 @@ from upscale.media.write.encoder import EncodeOptions, parse_codec_options
 from upscale.pipeline import Job, Summary
 from upscale.sampling.memory import parse_size
 from upscale.sampling.options import SampleOptions
-from upscale.times import parse_time
 
 Seconds = float | int | str | Fraction
 """A time: a number, or 1:02:03.5 as the command has it."""
@@ -78,13 +77,10 @@ def film(
 
     ``on_frame`` is told the number of frames done after each, in any thread. Answers with what was done;
     ``Summary.warnings`` says what was converted or left out, ``Summary.damaged`` whether anything of the
-    source could not be read. Raises UpscaleError, or UsageError for options that make no sense. Ctrl-C
+    source could not be read. Raises UpscaleError, or UsageError for invalid options. Ctrl-C
     leaves what is finished beside the target; the same call goes on with it.
     """
-    unknown = set(options) - set(Options.__annotations__)
-    if unknown:
-        raise TypeError(f"film() knows no option {sorted(unknown)[0]!r}")
-    job = make_job(source, target, **options)
+    job = make_job(source, target, **checked(dict(options)))
     warned: list[str] = []
     try:
         summary = run_film(
@@ -111,9 +107,6 @@ def make_job(source: str | Path, target: str | Path, **options: Any) -> Job:
     found = [known.read() for text in references for known in Reference.parse(text)]
     options["references"] = tuple(found)
     options["color"] = options.get("color") or ("reference" if found else "off")
-    for name in ("start", "duration", "segment"):
-        if options.get(name) is not None:
-            options[name] = _time(options[name])
     if options.get("map") is not None:
         options["map"] = Path(options["map"])
     color = ColorOptions(**chosen(ColorOptions))
@@ -127,12 +120,3 @@ def make_job(source: str | Path, target: str | Path, **options: Any) -> Job:
         encode=EncodeOptions(**chosen(EncodeOptions)),
         **chosen(Job),
     )
-
-
-def _time(time: Seconds) -> Fraction:
-    if not isinstance(time, str):
-        return Fraction(time).limit_denominator(1_000_000)
-    try:
-        return parse_time(time)
-    except ValueError:
-        raise UsageError(f"{time!r} is not a time; write seconds, or hours:minutes:seconds") from None

@@ -1,6 +1,5 @@
 """The command line: parses, reports, and turns errors into one line. The work is in ``pipeline.py``."""
 
-import contextlib
 import functools
 import json
 import os
@@ -244,7 +243,7 @@ def _model_names(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 @click.option(
     "--preview",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="No film, but a sheet (PNG) of details by several settings; with --color, of shots by seed.",
+    help="Write a sheet (PNG) instead: details by several settings; with --color, shots by several seeds.",
 )
 @click.option("--at", type=Time(), multiple=True, help="Of --preview: which moment; as often as you like.")
 @click.option(
@@ -255,7 +254,7 @@ def _model_names(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 @click.option(
     "--map",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Also write how far each pixel may be from the truth: a film, or a picture, dark to bright.",
+    help="Also write an uncertainty map, a film or a picture: bright where detail was invented.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option(
@@ -403,13 +402,15 @@ def main(
     if overwrite and skip_existing:
         raise click.UsageError("-y and -n contradict each other; choose one")
     if preview or export_keys:
-        if dry_run:
-            raise click.UsageError("--preview and --export-keys write what they show; leave --dry-run out")
+        beside = {"--dry-run": dry_run, "--map": options["map"], "--report": report, "--watch": watch}
+        for name, given in beside.items():
+            if given:
+                raise UsageError(f"--preview and --export-keys make no film; leave {name} out")
         job = make_job(source, target or source, overwrite=overwrite, **options)
         _look(job, preview, at, export_keys, quiet or progress == "json")
         return
     if at:
-        raise UsageError("--at says what --preview shows; add --preview SHEET")
+        raise UsageError("--at needs --preview SHEET")
     if target is None:
         raise click.UsageError("Missing argument 'OUTPUT'.")
     _check_pipes(source, target, as_json)
@@ -428,18 +429,18 @@ def main(
         return
     if suffix or ext or watch:
         raise UsageError("--suffix, --ext and --watch are for a folder; give one as INPUT")
-    if report is not None:
-        from upscale.look.report import check_report
-
-        if STANDARD in (source, target):
-            raise UsageError("--report looks at both films once more; give INPUT and OUTPUT names")
-        check_report(report, overwrite)
     from upscale import pipeline
     from upscale.media.write.destination import existing
 
     if skip_existing and existing(target):
         _tell_skipped(target, progress, as_json)
         return
+    if report is not None:
+        from upscale.look.report import check_report
+
+        if STANDARD in (source, target):
+            raise UsageError("--report looks at both films once more; give INPUT and OUTPUT names")
+        check_report(report, overwrite)
     if dry_run:
         with pipeline.prepared(job) as plan:
             _report(plan.summary, as_json, quiet=False, done=False)
@@ -456,12 +457,11 @@ def main(
         for warning in summary.warnings:
             _warn(progress, warning)
         tell_json("result", **summary.as_dict())
+    has_page = True
     if report is not None:
-        from upscale.look.report import write_report
-
-        write_report(report, summary, [ctx.info_name or "upscale", *ctx.meta[TYPED]])
+        has_page = _write_page(report, summary, [ctx.info_name or "upscale", *ctx.meta[TYPED]])
     _report(summary, as_json, quiet or progress == "json", done=True, told=progress == "json")
-    if summary.damaged:
+    if summary.damaged or not has_page:
         sys.exit(UpscaleError.exit_code)
 
 
@@ -548,16 +548,27 @@ def _run_folder(
 
 
 def _write_report(path: Path, told: dict[str, Any], style: str) -> None:
-    """Write it beside its name first: an earlier one stays where this one finds no room."""
-    beside = path.with_name(f".{path.name}.part")
+    from upscale.media.write.whole import write_whole
+
     try:
         path.parent.mkdir(exist_ok=True)
-        beside.write_text(json.dumps(told, indent=2) + "\n")
-        beside.replace(path)
+        write_whole(path, (json.dumps(told, indent=2) + "\n").encode())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
         _warn(style, f"{path}: cannot be written ({error.strerror})")
+
+
+def _write_page(page: Path, summary: "Summary", command: list[str]) -> bool:
+    """Whether there is a report. The film is made: what goes wrong now is a warning of its summary."""
+    from upscale.look.report import write_report
+
+    try:
+        write_report(page, summary, command)
+        return True
+    except UpscaleError as error:
+        summary.warnings.append(f"there is no report: {error}")
+    except KeyboardInterrupt:
+        summary.warnings.append("there is no report, as it was interrupted; the film is made")
+    return False
 
 
 def _check_pipes(source: Path, target: Path, as_json: bool) -> None:

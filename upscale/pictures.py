@@ -1,17 +1,17 @@
 """The models for pictures in memory: see docs/api.md."""
 
-import itertools
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
+from upscale.checks import checked
 from upscale.errors import UsageError
-from upscale.media.pixels import PixelFormat, from_planes, guessed_matrix, to_planes
+from upscale.media.pixels import SUBSAMPLING, PixelFormat, from_planes, guessed_matrix, to_planes
 from upscale.models.catalog import find_model
 from upscale.motion.window import windowed
 from upscale.pipeline import Enlarger, settled_sample
@@ -33,7 +33,8 @@ class Model:
         self.name, self.scale = name, scale
         self._model, self._options = find_model(name), options
         self._model.stages(scale)
-        self._opened: tuple[object, Enlarger] | None = None
+        self._opened: dict[bool, tuple[object, Enlarger]] = {}
+        """Without and with the spread: for planes of which shapes, and the networks."""
 
     @classmethod
     def load(
@@ -62,18 +63,20 @@ class Model:
         scale = float(match["scale"])
         if not 1 <= scale <= 8:
             raise UsageError(f"a scale of {scale:g} is out of range: take 1 to 8")
-        options = SampleOptions(
-            model=match["model"],
-            temperature=temperature,
-            denoise=denoise,
-            seed=seed,
-            device=device,
-            precision=precision,
-            tile=tile,
-            memory=parse_size(memory) if isinstance(memory, str) else memory,
-            batch=batch,
-            threads=threads,
+        given = checked(
+            {
+                "temperature": temperature,
+                "denoise": denoise,
+                "seed": seed,
+                "device": device,
+                "precision": precision,
+                "tile": tile,
+                "memory": parse_size(memory) if isinstance(memory, str) else memory,
+                "batch": batch,
+                "threads": threads,
+            }
         )
+        options = SampleOptions(model=match["model"], **given)
         return cls(match["model"], scale, settled_sample(options, picture=True))
 
     def __call__(self, picture: Picture) -> Picture:
@@ -91,96 +94,117 @@ class Model:
         if first is None:
             return
         kind = _Kind.of(first)
-        planes = (kind.planes(picture) for picture in itertools.chain([first], given))
-        head = next(planes)
-        enlarger = self._open(head)
-        rest = itertools.chain([head], planes)
-        shown = windowed(rest, radius=enlarger.window) if enlarger.window else rest
+        head = kind.planes(first)
+
+        def planes() -> Iterator[Planes]:
+            yield head
+            for picture in given:
+                if _Kind.of(picture) != kind:
+                    raise UsageError("the frames of a film are all of one size, kind and dtype")
+                yield kind.planes(picture)
+
+        enlarger = self._open(head, spread=False)
+        shown = windowed(planes(), radius=enlarger.window) if enlarger.window else planes()
         for window in shown:
-            if window[0].shape[1:] != head[0].shape[1:]:
-                raise UsageError("the frames of a film are all of one size")
             yield kind.picture(enlarger.begin(window)())
 
     def uncertainty(self, picture: Picture) -> NDArray[np.float32]:
-        """How far each pixel of the larger picture may be from the truth, [H, W]: a standard deviation, in
-        units of the luma range (times 255 for 8-bit levels). Raises UsageError of a model that cannot
-        tell."""
+        """How far each pixel of the larger picture may be from the truth, [H, W], judged from that picture
+        alone: a standard deviation, in units of the luma range (times 255 for 8-bit levels).
+
+        Raises UsageError of a model that cannot tell."""
         if not self._model.has_spread:
             raise UsageError(f"{self.name} does not tell how sure it is; film and clean do")
-        options = replace(self._options, spread=True)
         planes = _Kind.of(picture).planes(picture)
-        enlarger = _opened(self._model, planes, self.scale, options)
+        enlarger = self._open(planes, spread=True)
         if enlarger.window:
             (planes,) = windowed([planes], radius=enlarger.window)
         levels: NDArray[np.float32] = np.exp2(enlarger.begin(planes)()[0][SPREAD]) / np.float32(255)
         return levels
 
-    def _open(self, planes: Planes) -> Enlarger:
-        shape = tuple(plane.shape for plane in planes)
-        if self._opened is None or self._opened[0] != shape:
-            self._opened = shape, _opened(self._model, planes, self.scale, self._options)
-        return self._opened[1]
+    def _open(self, planes: Planes, spread: bool) -> Enlarger:
+        """The networks for planes of that size, as they were opened last if that suits."""
+        shapes = tuple(plane.shape for plane in planes)
+        if spread not in self._opened or self._opened[spread][0] != shapes:
+            options = replace(self._options, spread=spread)
+            self._opened[spread] = shapes, _opened(self._model, planes, self.scale, options)
+        return self._opened[spread][1]
 
 
 def _opened(model: Any, planes: Planes, scale: float, options: SampleOptions) -> Enlarger:
     height, width = planes[0].shape[1:]
-    layout = None
-    if len(planes) > 1:
-        layout = -(-width // planes[1].shape[2]), -(-height // planes[1].shape[1])
     target = round(height * scale), round(width * scale)
-    enlarger: Enlarger = model.open((height, width), target, layout, True, options)
+    enlarger: Enlarger = model.open((height, width), target, _layout(planes), True, options)
     return enlarger
 
 
+def _layout(planes: Planes) -> tuple[int, int] | None:
+    """Luma pixels per chroma sample (across, down); None for grey. Raises UsageError for chroma that no
+    video has."""
+    if len(planes) == 1:
+        return None
+    height, width = planes[0].shape[1:]
+    for across, down in SUBSAMPLING.values():
+        if planes[1].shape == (2, -(-height // down), -(-width // across)):
+            return across, down
+    raise UsageError(f"chroma of {list(planes[1].shape)} does not go with luma of {list(planes[0].shape)}")
+
+
+@dataclass(frozen=True, slots=True)
 class _Kind:
     """How a picture that came in is read, and how the larger one is to be given back."""
 
-    def __init__(self, dtype: np.dtype[Any], channels: int, matrix: int):
-        self._dtype, self._channels, self._matrix = dtype, channels, matrix
+    dtype: np.dtype[Any]
+    channels: int
+    """3 for RGB, 1 for grey, 0 for planes."""
+    shapes: tuple[tuple[int, ...], ...]
 
     @classmethod
     def of(cls, picture: Any) -> Self:
         """Raises UsageError for what is no picture."""
         if isinstance(picture, tuple):
-            if not picture or picture[0].ndim != 3 or picture[0].shape[0] != 1:
+            arrays = all(isinstance(plane, np.ndarray) and plane.ndim == 3 for plane in picture)
+            if not arrays or len(picture) not in (1, 2) or len(picture[0]) != 1 or not picture[0].size:
                 raise UsageError("planes are a tuple: luma [1, H, W], and chroma [2, h, w] unless grey")
-            return cls(np.dtype(np.float32), 0, 0)
-        known = picture.dtype == np.uint8 or picture.dtype.kind == "f"
-        channels = {2: 1, 3: picture.shape[-1] if picture.ndim == 3 else 0}.get(picture.ndim, 0)
-        if not known or channels not in (1, 3) or (picture.ndim == 3 and channels == 1):
+            _layout(picture)
+            return cls(np.dtype(np.float32), 0, tuple(plane.shape for plane in picture))
+        shape = list(picture.shape) if isinstance(picture, np.ndarray) else type(picture).__name__
+        dtype = picture.dtype if isinstance(picture, np.ndarray) else np.dtype(object)
+        is_rgb = len(shape) == 3 and shape[-1] == 3
+        if (dtype != np.uint8 and dtype.kind != "f") or not picture.size or not (is_rgb or len(shape) == 2):
             raise UsageError(
-                f"a picture is RGB [H, W, 3] or grey [H, W], uint8 or float, not {picture.dtype}"
-                f" {list(picture.shape)}"
+                f"a picture is an array, RGB [H, W, 3] or grey [H, W], uint8 or float; not {dtype} {shape}"
             )
-        return cls(picture.dtype, channels, int(guessed_matrix(picture.shape[1], picture.shape[0])))
+        return cls(dtype, 3 if is_rgb else 1, (picture.shape,))
 
     def planes(self, picture: Any) -> Planes:
         """The picture as float planes."""
-        if self._channels == 0:
-            return tuple(np.ascontiguousarray(plane, np.float32) for plane in picture)
-        if self._channels == 1:
-            grey = np.asarray(picture, np.float32) / np.float32(255 if self._dtype == np.uint8 else 1)
+        if self.channels == 0:
+            return tuple(
+                np.array(plane, np.float32, order="C") for plane in picture
+            )  # the caller's may change
+        if self.channels == 1:
+            grey = np.asarray(picture, np.float32) / np.float32(255 if self.dtype == np.uint8 else 1)
             return (np.ascontiguousarray(grey)[np.newaxis],)
-        if self._dtype == np.uint8:
+        if self.dtype == np.uint8:
             return to_planes(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24"))
         codes = np.round(np.clip(picture, 0, 1) * 65535).astype(np.uint16)
         return to_planes(av.VideoFrame.from_ndarray(codes, format="rgb48le"))
 
     def picture(self, planes: Planes) -> Any:
         """Larger planes as a picture of this kind."""
-        if self._channels == 0:
-            return planes
-        if self._channels == 1:
+        if self.channels == 0:
+            return tuple(plane.copy() for plane in planes)  # the enlarger keeps its own
+        if self.channels == 1:
             return self._finished(planes[0][0])
         frame = from_planes(planes, PixelFormat(16, False, (1, 1)))
-        frame.colorspace = self._matrix
-        if self._dtype == np.uint8:
+        height, width = self.shapes[0][:2]
+        frame.colorspace = guessed_matrix(width, height)
+        if self.dtype == np.uint8:
             return np.asarray(frame.reformat(format="rgb24").to_ndarray(), np.uint8)
         codes = frame.reformat(format="rgb48le").to_ndarray()
-        return (codes.astype(np.float64) / 65535).astype(self._dtype)
+        return (codes.astype(np.float64) / 65535).astype(self.dtype)
 
     def _finished(self, grey: NDArray[np.float32]) -> Any:
         grey = np.clip(grey, 0, 1)
-        return (
-            np.round(grey * 255).astype(np.uint8) if self._dtype == np.uint8 else grey.astype(self._dtype)
-        )
+        return np.round(grey * 255).astype(np.uint8) if self.dtype == np.uint8 else grey.astype(self.dtype)

@@ -405,7 +405,8 @@ def check_overwriting(job: Job) -> None:
     if there.is_file() and job.source != STANDARD and job.source.exists() and there.samefile(job.source):
         raise UsageError(f"{job.target}: is the source itself; choose another name")
     if there.is_file() and not job.overwrite:
-        raise UpscaleError(f"{there}: exists; use -y to overwrite it, or -n to skip it")
+        skipping = "" if job.target == job.map else ", or -n to skip it"
+        raise UpscaleError(f"{there}: exists; use -y to overwrite it{skipping}")
 
 
 def output_size(info: VideoInfo, job: Job, step: tuple[int, int]) -> tuple[int, int]:
@@ -452,8 +453,10 @@ def run(plan: Plan, on_frame: Callable[[Step], None] = lambda step: None) -> Sum
     summary = replace(plan.summary, warnings=list(plan.summary.warnings))
     began = time.monotonic()
     with contextlib.ExitStack() as exits:
-        writers = [exits.enter_context(plan.writer(number)) for number in range(len(plan.tracks))]
-        writer = writers[0]
+        # The film's own is the last to be opened, and so the first to get its final name.
+        numbers = reversed(range(len(plan.tracks)))
+        *beside, writer = [exits.enter_context(plan.writer(number)) for number in numbers]
+        writers = [writer, *reversed(beside)]
         for one in writers:
             forbid([*source.notes, *one.notes], job)
         # After the writer: an encoder or a container that refuses says so before a model loads.
@@ -684,7 +687,7 @@ def settled_sample(sample: SampleOptions, picture: bool) -> SampleOptions:
     model = find_model(sample.model, picture)
     if sample.spread and not model.has_spread:
         able = " and ".join(name for name, known in MODELS.items() if known.has_spread)
-        raise UsageError(f"--map is for a model that tells how sure it is: {able}, not {model.name}")
+        raise UsageError(f"--map needs a model that tells how sure it is: {able}, not {model.name}")
     if sample.denoise is not None and not model.denoises:
         raise UsageError(f"--denoise is for a model that does; {model.name} leaves noise as it is")
     return replace(sample, model=model.name, temperature=model.chosen_temperature(sample.temperature))

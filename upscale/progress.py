@@ -240,7 +240,7 @@ class FolderProgress(Shown):
 
 def _where(step: Progress) -> str:
     """The time in the film, and what limits the speed."""
-    limit = f", {step.limit} limits" if step.limit else ""
+    limit = f", bottleneck: {step.limit}" if step.limit else ""
     return f"at {timedelta(seconds=int(step.at))}{limit}"
 
 

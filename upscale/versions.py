@@ -1,7 +1,6 @@
 """What this program runs on: for a report, and for one who reports a fault."""
 
 import platform
-from importlib import metadata
 
 from upscale import __version__
 
@@ -9,6 +8,8 @@ from upscale import __version__
 def versions() -> dict[str, str]:
     """Names and versions of the program, of what it computes with, and of the device. Loads torch."""
     import av
+    import cv2
+    import numpy
     import torch
 
     from upscale.sampling.upscaler import choose_device, choose_precision
@@ -21,8 +22,8 @@ def versions() -> dict[str, str]:
         "torch": torch.__version__,
         "PyAV": av.__version__,
         "FFmpeg": av.ffmpeg_version_info,
-        "NumPy": metadata.version("numpy"),
-        "OpenCV": metadata.version("opencv-python-headless"),
+        "NumPy": numpy.__version__,
+        "OpenCV": cv2.__version__,
         "system": platform.platform(),
         "device": f"{device.type}{name}, {choose_precision('auto', device)}",
     }

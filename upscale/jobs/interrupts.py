@@ -1,4 +1,4 @@
-"""Ctrl-C while films are made: once ends the work after the frame at hand, twice ends it at once."""
+"""Ctrl-C while films are made: once stops after the current frame, twice stops at once."""
 
 import signal
 import threading
@@ -6,11 +6,12 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Self
 
-SOFTLY = "finishing the frame at hand; Ctrl-C once more stops at once"
+SOFTLY = "stopping after the current frame; press Ctrl-C again to stop at once"
 
 
 class Interrupts:
-    """While it is used as a context manager, the first Ctrl-C is kept until ``check`` is called.
+    """While it is used as a context manager, and frames are being made, the first Ctrl-C waits until
+    ``check`` is called.
 
     Does nothing outside the main thread, and where Ctrl-C means something else already."""
 
@@ -33,6 +34,8 @@ class Interrupts:
     ) -> None:
         if self._usable:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        if kind is None and self._asked:  # it came when there was no other frame
+            raise KeyboardInterrupt
 
     def check(self) -> None:
         """A frame is done: raises KeyboardInterrupt if Ctrl-C has come; in any thread."""
@@ -40,9 +43,14 @@ class Interrupts:
         if self._asked:
             raise KeyboardInterrupt
 
+    def end_of_frames(self) -> None:
+        """No frame is being made now: raises KeyboardInterrupt if Ctrl-C has come, or when it comes."""
+        self.check()
+        self._works = False
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if not self._works:  # no frame is at hand yet
+        if not self._works:
             raise KeyboardInterrupt
         self._asked = True
         self._tell(SOFTLY)

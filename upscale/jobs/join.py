@@ -1,5 +1,6 @@
 """Finished segments become the film: their packets in order, and everything else from the source."""
 
+import contextlib
 import heapq
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -39,11 +40,13 @@ def join(plan: Plan, paths: Sequence[Path], records: Sequence[Record]) -> list[s
     if summary.frames == 0:
         part = " in that part" if job.start or job.duration is not None else ""
         raise UpscaleError(f"{job.source}: no frame of it{part} could be read{because(reasons)}")
-    for number in range(1, len(plan.tracks)):
-        with plan.writer(number) as writer:
-            for picture in _pictures(plan, number, paths, records, writer):
-                writer.add([picture])
-    with plan.writer() as writer:
+    with contextlib.ExitStack() as exits:
+        maps = [exits.enter_context(plan.writer(number)) for number in range(1, len(plan.tracks))]
+        for number, beside_it in enumerate(maps, 1):
+            for picture in _pictures(plan, number, paths, records, beside_it):
+                beside_it.add([picture])
+        # The last to be opened, and so the first to get its final name.
+        writer = exits.enter_context(plan.writer())
         tick = plan.tracks[0].encoder.tick
         pictures = _pictures(plan, 0, paths, records, writer)
         beside = source.companions(job.start, job.duration)
@@ -73,8 +76,11 @@ def join(plan: Plan, paths: Sequence[Path], records: Sequence[Record]) -> list[s
         if len(kinds) > 1:
             notes.append(f"segments were computed in {' and in '.join(kinds)}: the last bits may differ")
         forbid([*notes, *writer.notes, *damage], job)
+        for beside_it in maps:
+            forbid(beside_it.notes, job)
     summary.lost, summary.damaged = lost, bool(damage)
-    return [*writer.notes, *notes, *damage]
+    told = dict.fromkeys(note for one in (writer, *maps) for note in one.notes)
+    return [*told, *notes, *damage]
 
 
 def _seconds(packet: Packet, tick: Fraction) -> Fraction:

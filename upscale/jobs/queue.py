@@ -206,9 +206,9 @@ class Queue:
 
     @property
     def unkept(self) -> list[str]:
-        """The films that were begun, and of which nothing is finished yet: what would have been kept."""
+        """The films that were begun, and of which no segment is finished yet."""
         return [
-            f"of {film.job.target} nothing is kept before its first {film.job.segment:g} s are done"
+            f"no segment of {film.job.target} was finished, so the next run begins anew"
             for film in self._films.values()
             if film.begun and not film.records
         ]

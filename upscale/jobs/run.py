@@ -60,7 +60,11 @@ def run_film(
             on_frame(film.done)
             interrupts.check()
 
-        hooks = Hooks(opened, progress, lambda film: shown.stage("joining"), outcomes.append)
+        def joining(film: Film) -> None:
+            interrupts.end_of_frames()
+            shown.stage("joining")
+
+        hooks = Hooks(opened, progress, joining, outcomes.append)
         _finish(Queue(iter([job]), hooks), workers)
     (outcome,) = outcomes
     if outcome.error is not None:
@@ -117,8 +121,11 @@ def _run_entries(
             if isinstance(outcome.error, DiskFullError):
                 raise outcome.error
 
+        def joining(film: Film) -> None:
+            interrupts.end_of_frames()
+
         jobs = (one for _, one in wanted)
-        _finish(Queue(jobs, Hooks(opened, progress, ended=ended)), workers)
+        _finish(Queue(jobs, Hooks(opened, progress, joining, ended)), workers)
 
 
 def _finish(queue: Queue, workers: Executor) -> None:
@@ -137,5 +144,5 @@ class StoppedError(UpscaleError):
 
     def __init__(self, kept: list[str], unkept: list[str]):
         goes_on = f"; {'; '.join(kept)}, and the same command goes on" if kept else ""
-        nothing = "".join(f"; {line} (--segment)" for line in unkept)
+        nothing = "".join(f"; {line} (a smaller --segment keeps more often)" for line in unkept)
         super().__init__(f"interrupted; an earlier output is unchanged{goes_on}{nothing}")

@@ -33,7 +33,7 @@ SCALES_TO_DEVIATION = math.sqrt(3) / math.pi
 """Scale of a logistic distribution whose standard deviation is 1."""
 
 EVERY = 7
-"""Each so many-th pixel is looked at: neighbours tell the same, and memory has an end."""
+"""One pixel in so many is used: neighbours are correlated, and memory stays bounded."""
 
 Example = tuple[Planes, NDArray[np.float32], tuple[int, int] | None]
 """What the upscaler is given, the true luma [H, W], and the layout of the chroma."""
@@ -86,6 +86,8 @@ def measure_certainty(
     model = find_model(sample.model)
     if not model.has_spread:
         raise UsageError(f"{model.name} does not tell how sure it is")
+    if len(inputs) > 1 and any(path.is_dir() for path in inputs):
+        raise UsageError("give one folder of pictures, or clips")
     if inputs[0].is_dir():
         examples = _of_pictures(inputs[0], scale, side)
     else:

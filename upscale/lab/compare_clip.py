@@ -20,7 +20,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from upscale.errors import UpscaleError, UsageError
 from upscale.lab.compare import WHOLE, Crop, View, beside, check_output
 from upscale.lab.labels import draw_label, labels_for
-from upscale.lab.timing import Shown, timed
+from upscale.look.timing import Shown, timed
 from upscale.media.frame import Frame
 from upscale.media.hdr import NO_HDR
 from upscale.media.info import VideoInfo

@@ -1,7 +1,9 @@
 """What a report shows of a film: moments before and after, how sure the model was, what the files hold."""
 
+import contextlib
 import functools
 import hashlib
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -13,8 +15,11 @@ import numpy as np
 
 from upscale.color.options import ColorOptions
 from upscale.errors import UpscaleError
-from upscale.look.moments import find_moments, moments
-from upscale.media.part import Stretch
+from upscale.look.moments import find_moments, first_time, moments
+from upscale.look.timing import Shown
+from upscale.media.info import location
+from upscale.media.picture import is_sequence
+from upscale.media.read.index import index_film
 from upscale.media.read.source import Source
 from upscale.media.rgb import Rgb, to_rgb, upright
 from upscale.media.write.writer import CONTAINER_MARKS
@@ -24,6 +29,9 @@ from upscale.planes import SPREAD
 from upscale.sampling.map import brightness
 
 MOMENTS = 8
+
+ROUNDED = Fraction(6, 1000)
+"""Seconds by which an output may show a frame late: a GIF's clock has hundredths of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,50 +55,62 @@ class Stream:
 
 
 def pairs(summary: Summary) -> Iterator[Pair]:
-    """Moments spread over the film, read from its source and from what was made of it."""
-    job, info, size = summary.job, summary.info, summary.size
-    with Source(job.source, job.read) as source:
+    """Moments spread over the film, read from its source and from what was made of it.
+
+    Raises UpscaleError where one of them cannot be read in this way."""
+    with Source(summary.job.source, summary.job.read) as source:
         crop = str(source.crop) if source.crop is not None else "off"
-        own = source.info  # grey, where colours were given
-    job = replace(job, read=replace(job.read, crop=crop), color=ColorOptions())
-    has_spread = find_model(job.sample.model).has_spread
-    job = replace(job, sample=replace(job.sample, spread=has_spread))
-    enlarger = open_networks(job, own, size).enlarger if has_spread else None
-    window = enlarger.window if enlarger is not None else 0
-    for moment in moments(job, own, window, find_moments(job, own, MOMENTS)):
-        planes = moment.frame.planes
-        after = _at(summary.job.target, moment.frame.pts * info.time_base, info.average_rate)
-        if after is None:  # of a film that ends sooner than its source
-            continue
+        info = source.info  # without colours, where some were given
+    read = replace(summary.job.read, crop=crop)
+    has_spread = find_model(summary.job.sample.model).has_spread
+    sample = replace(summary.job.sample, spread=has_spread)
+    job = replace(summary.job, read=read, color=ColorOptions(), sample=sample)
+    plain = replace(job, deflicker=False)
+    enlarger = open_networks(job, info, summary.size).enlarger if has_spread else None
+    begins = first_time(job, info)
+    places = find_moments(job, info, MOMENTS)
+    seen = moments(job, info, enlarger.window, places) if enlarger is not None else None
+    for moment in moments(plain, info, 0, places):
+        since = moment.frame.pts * info.time_base - begins
+        after = _at(summary.job.target, since, _number(job, moment.frame.pts))
         shown: Rgb | None = None
-        if enlarger is not None:
+        if seen is not None and enlarger is not None:
+            planes = next(seen).frame.planes
             bright = np.round(brightness(enlarger.begin(planes)()[0][SPREAD]) * 255).astype(np.uint8)
-            shown = upright(np.repeat(bright[..., np.newaxis], 3, 2), own)
-        before = to_rgb((planes[0][:1], *planes[1:]), own)
-        yield Pair(moment.time, upright(before, own), after, shown)
+            shown = upright(np.repeat(bright[..., np.newaxis], 3, 2), info)
+        yield Pair(moment.time, upright(to_rgb(moment.frame.planes, info), info), after, shown)
 
 
-def _at(path: Path, seconds: Fraction, rate: Fraction | None) -> Rgb | None:
-    """The frame of an output that is shown at that time of its clock."""
-    early = seconds - 1 / (2 * rate) if rate else seconds
+def _number(job: Job, pts: int) -> int:
+    """How many frames of the part that is made come before the one at ``pts``."""
+    with Source(job.source, job.read) as source:
+        index, part, tick = index_film(source), source.part(job.start, job.duration), source.info.time_base
+    shift = round(part.shift / tick)
+    first = round(part.begin / tick) if part.shift else min(index.times, default=0)
+    times = sorted(index.times)
+    return bisect_left(times, pts + shift) - bisect_left(times, first)
+
+
+def _at(path: Path, since: Fraction, number: int) -> Rgb:
+    """The frame of an output that is shown ``since`` seconds after its first one; of numbered pictures,
+    which have no clock, the one of that ``number``."""
     with Source(path) as source:
         info = source.info
-        first = round(early / info.time_base)
-        stretch = Stretch(first, first, None, jump=not info.is_picture)
-        last = None
-        for frame in source.frames(stretch=stretch):
-            last = frame
-            break
-        return None if last is None else upright(to_rgb(last.planes, info), info)
+        if is_sequence(path):
+            since = number / (info.average_rate or Fraction(25))
+        shown = Shown(source, since, lambda frame: to_rgb(frame.planes, info))
+        return upright(shown.at(since + ROUNDED), info)
 
 
 def streams(path: Path) -> list[Stream]:
     """What a file holds. Raises UpscaleError if it cannot be read."""
     try:
-        with av.open(str(path)) as container:
+        with av.open(location(path), metadata_errors="replace") as container:
             found = [Stream(stream.type or "unknown", _described(stream)) for stream in container.streams]
             chapters = container.chapters()
-            first = next(container.decode(video=0), None)
+            first = None
+            with contextlib.suppress(av.FFmpegError):  # its first packets may be damaged
+                first = next(container.decode(video=0), None)
             if first is not None and first.interlaced_frame:
                 place = [stream.type for stream in container.streams].index("video")
                 found[place] = replace(found[place], what=f"{found[place].what}, interlaced")
@@ -108,7 +128,9 @@ def streams(path: Path) -> list[Stream]:
 def _described(stream: Any) -> str:
     """A stream's codec, and what matters of its kind."""
     context = stream.codec_context
-    words = [context.name if context is not None else "data"]
+    if context is None:
+        return "of a kind that FFmpeg does not know"
+    words = [context.name]
     if stream.type == "video":
         words += [f"{context.width}x{context.height}", context.pix_fmt or ""]
         if stream.average_rate:

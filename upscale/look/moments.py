@@ -71,6 +71,15 @@ def moments(job: Job, info: VideoInfo, window: int, places: Sequence[int]) -> It
             yield Moment(frame, key.pts * info.time_base + shift - info.start)
 
 
+def first_time(job: Job, info: VideoInfo) -> Fraction:
+    """When the first frame of the part that is made is shown, in seconds on the clock of its frames."""
+    frame = _shown(job, info, job.start or Fraction(0)) if job.start else None
+    if frame is None:
+        with Source(job.source, job.read) as source:
+            return source.begins or Fraction(0)
+    return frame.pts * info.time_base
+
+
 def most_detailed(luma: NDArray[np.float32], width: int, height: int) -> Box:
     """The part of that size, or all there is, of a picture [H, W] whose contours are the strongest."""
     width, height = min(width, luma.shape[1]), min(height, luma.shape[0])

@@ -13,7 +13,7 @@ import numpy as np
 
 from upscale.errors import UpscaleError, UsageError
 from upscale.look.moments import Moment, cut_out, find_moments, moments, most_detailed
-from upscale.look.sheet import Cell, check_sheet, write_sheet
+from upscale.look.sheet import Cell, check_sheet, in_shape, write_sheet
 from upscale.media.info import VideoInfo
 from upscale.media.pipe import STANDARD
 from upscale.media.read.source import Source
@@ -117,9 +117,9 @@ def _row(
     cells = [Cell(_enlarged(moment, info, box, size), (f"source at {name_time(moment.time)}", "bicubic"))]
     for choice, networks in zip(columns, opened, strict=True):
         shown = upright(to_rgb(networks.enlarger.detail(planes, box), info), info)
-        told = "what comes out unasked" if choice.sample == given else choice.beside
+        told = "current setting" if choice.sample == given else choice.beside
         cells.append(Cell(shown, (choice.option, told)))
-    return cells
+    return [cell._replace(picture=in_shape(cell.picture, info)) for cell in cells]
 
 
 def _enlarged(moment: Moment, info: VideoInfo, box: Box, size: tuple[int, int]) -> Rgb:

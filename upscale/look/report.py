@@ -1,8 +1,10 @@
 """The page that is looked at after a film was made: one file, which needs nothing else to be shown."""
 
 import base64
+import contextlib
 import importlib.util
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,10 @@ import cv2
 import numpy as np
 
 from upscale.errors import UpscaleError, UsageError
-from upscale.look.evidence import Pair, pairs, streams, weights_of
+from upscale.look.evidence import MOMENTS, Pair, pairs, streams, weights_of
 from upscale.look.sheet import check_place
-from upscale.media.rgb import Rgb
+from upscale.media.rgb import Rgb, is_turned
+from upscale.media.write.whole import write_whole
 from upscale.pipeline import Summary
 from upscale.times import name_time
 from upscale.versions import versions
@@ -45,13 +48,10 @@ def write_report(page: Path, summary: Summary, command: Sequence[str]) -> None:
     """Write what there is to say and to show of a film that was made, to ``page``. ``command`` is what was
     typed. Raises UpscaleError."""
     text = render(summary, command)
-    beside = page.with_name(f".{page.name}.part")
     try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(page)
+        write_whole(page, text.encode("utf-8", errors="replace"))
     except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise UpscaleError(f"{page}: cannot be written ({error.strerror}); the film is made") from error
+        raise UpscaleError(f"{page}: cannot be written ({error.strerror})") from error
 
 
 def render(summary: Summary, command: Sequence[str]) -> str:
@@ -62,8 +62,14 @@ def render(summary: Summary, command: Sequence[str]) -> str:
 
     from upscale.look import plots
 
-    found = list(pairs(summary))
-    room = FOR_PICTURES // max(sum(2 + (pair.map is not None) for pair in found), 1)
+    room = FOR_PICTURES // (MOMENTS * 3)
+    aspect = summary.info.sample_aspect_ratio or Fraction(1)
+    if is_turned(summary.info):
+        aspect = 1 / aspect
+    found: list[dict[str, Any]] = []
+    with contextlib.suppress(UpscaleError):  # a page without pictures is better than none
+        for pair in pairs(summary):
+            found.append(_moment(pair, room, aspect))
     told = summary.as_dict()
     loader = PackageLoader("upscale.look", ".")
     environment = Environment(
@@ -75,7 +81,7 @@ def render(summary: Summary, command: Sequence[str]) -> str:
         command=shlex.join(command),
         versions=versions() | {"computed in": summary.arithmetic},
         weights=weights_of(summary.job, scale),
-        moments=[_moment(pair, room) for pair in found],
+        moments=found,
         files=[_file("source", summary.job.source), _file("result", summary.job.target)],
         pace=plots.pace(summary.pace),
         stages=plots.stages(summary.stages.busy),
@@ -89,12 +95,14 @@ def _file(role: str, path: Path) -> dict[str, Any]:
     return {"role": role, "path": str(path), "bytes": size, "streams": found}
 
 
-def _moment(pair: Pair, room: int) -> dict[str, Any]:
-    """What the template shows of a moment."""
+def _moment(pair: Pair, room: int, aspect: Fraction) -> dict[str, Any]:
+    """What the template shows of a moment, its pictures in ``room`` bytes each.
+
+    ``aspect`` is the width of a pixel to its height."""
     height, width = pair.after.shape[:2]
     return {
         "time": name_time(pair.time),
-        "width": width,
+        "width": round(width * aspect),
         "height": height,
         "before": embedded(pair.before, room),
         "after": embedded(pair.after, room),

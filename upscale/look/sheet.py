@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 
 from upscale.errors import UpscaleError, UsageError
+from upscale.media.info import VideoInfo
 from upscale.media.picture import write_picture
-from upscale.media.rgb import Rgb
+from upscale.media.rgb import Rgb, is_turned
 
 LINE = 20
 """Rows of a line of text."""
@@ -58,6 +59,16 @@ def shrunk(picture: Rgb, width: int) -> Rgb:
     """A picture made ``width`` columns wide."""
     height = max(round(width * picture.shape[0] / picture.shape[1]), 1)
     return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def in_shape(picture: Rgb, info: VideoInfo) -> Rgb:
+    """A picture of a film with square pixels, as wide as players show it."""
+    aspect = info.sample_aspect_ratio or 1
+    if aspect == 1:
+        return picture
+    width = max(round(picture.shape[1] * (1 / aspect if is_turned(info) else aspect)), 1)
+    size = width, picture.shape[0]
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def _drawn(cell: Cell) -> Rgb:

@@ -46,7 +46,7 @@ class MapView:
     def __call__(self, frame: Frame) -> Frame:
         """Raises ValueError for a frame without a spread."""
         if len(frame.planes[0]) <= SPREAD:
-            raise ValueError("a frame that no spread was asked for has no map")
+            raise ValueError("the frame has no spread: SampleOptions.spread is off")
         luma = brightness(frame.planes[0][SPREAD])
         height, width = luma.shape
         legend = scale_for(height, width)

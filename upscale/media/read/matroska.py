@@ -51,13 +51,13 @@ def read_entries(read: Callable[[int], bytes]) -> list[TrackEntry]:
         left -= size
         if left < 0:
             raise _BrokenError
-        data = b""
+        data = bytearray()
         while len(data) < size:
             more = read(min(size - len(data), BLOCK))
             if not more:
                 raise _BrokenError
             data += more
-        return data
+        return bytes(data)
 
     try:
         if take(4) != EBML.to_bytes(4, "big"):

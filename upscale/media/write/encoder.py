@@ -257,7 +257,7 @@ def check_encoder(encode: EncodeOptions, codec: str) -> None:
     asked = [name for name, _ in encode.codec_options] + (["preset"] if encode.preset else [])
     for name in asked:
         if codec == "gif" and name in gif.OPTIONS:
-            raise UsageError(f"{name} is settled: each frame gets a palette of its own; leave it out")
+            raise UsageError(f"{name} cannot be set: every frame gets its own palette; leave it out")
         if name not in options:
             near = difflib.get_close_matches(name, options, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
