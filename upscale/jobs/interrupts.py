@@ -41,6 +41,7 @@ class Interrupts:
         """A frame is done: raises KeyboardInterrupt if Ctrl-C has come; in any thread."""
         self._works = True
         if self._asked:
+            self._asked = False
             raise KeyboardInterrupt
 
     def end_of_frames(self) -> None:
