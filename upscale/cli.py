@@ -173,83 +173,87 @@ def _model_names(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 @click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
 @click.argument("target", metavar="[OUTPUT]", required=False, type=click.Path(path_type=Path))
 @click.option(
-    "-s", "--scale", type=float, default=4.0, show_default=True, help="How many times as large, up to 8."
+    "-s", "--scale", type=float, default=4.0, show_default=True, help="Enlargement factor, 1 to 8."
 )
 @click.option("--height", type=click.IntRange(2), help="Output height in pixels, instead of a scale.")
 @click.option(
     "-m",
     "--model",
     shell_complete=_model_names,
-    help="What suits the input by default; see --list-models.",
+    help="Model; chosen by the kind of input by default (see --list-models).",
 )
 @click.option(
     "-t",
     "--temperature",
     type=click.FloatRange(0, 1),
-    help="0 is most faithful, 1 a full sample: sharper, noisier. The model's own by default.",
+    help="0 (most faithful) to 1 (a full sample: sharper, noisier); the default depends on the model.",
 )
 @click.option(
-    "--denoise", type=Share(), default="auto", help="How much grain and noise goes: 0 to 1, or auto."
+    "--denoise", type=Share(), default="auto", help="How much grain and noise to remove: 0 to 1, or auto."
 )
-@click.option("--deflicker", is_flag=True, help="Even out brightness that pumps from frame to frame.")
+@click.option("--deflicker", is_flag=True, help="Even out brightness flicker between frames.")
 @click.option(
     "--grain",
     type=click.Choice(GRAIN),
     default="still",
     show_default=True,
-    help="moving: what is sampled has other noise in every frame, as film has.",
+    help="Sampling noise: the same in all frames (still), or new in each frame (moving).",
 )
 @click.option(
-    "--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, help="Which sample."
+    "--seed",
+    type=click.IntRange(0, 2**64 - 1),
+    default=0,
+    show_default=True,
+    help="Random seed of the sample.",
 )
 @click.option(
     "--color",
     type=click.Choice(COLORS),
-    help="Colour for black and white: auto samples it, reference follows pictures; off by default.",
+    help="Colour black-and-white input: auto samples, reference follows pictures; off by default.",
 )
 @click.option(
     "--reference",
     "references",
     multiple=True,
     metavar="[TIME=]IMAGE",
-    help="A coloured picture to follow, of the film at TIME, or of what it shows; as often as you like.",
+    help="Colour picture to follow: the frame at TIME, or a similar scene. Repeatable.",
 )
 @click.option(
     "--color-seed",
     type=click.IntRange(0, 2**64 - 1),
     default=0,
     show_default=True,
-    help="Which sample of the colours.",
+    help="Random seed of the colours.",
 )
 @click.option(
     "--color-temperature",
     type=click.FloatRange(0, 1),
     default=DEFAULT_TEMPERATURE,
     show_default=True,
-    help="0 is the safest guess of the colours, 1 a full sample.",
+    help="0 (the safest guess) to 1 (a full sample) of the colours.",
 )
 @click.option(
     "--color-strength",
     type=click.FloatRange(0, 1),
-    help="Of film in colour: how much of its colours is new, 0 to 1.",
+    help="For input in colour: share of its colours to replace, 0 to 1.",
 )
 @click.option(
     "--saturation",
     type=click.FloatRange(0, 4),
     default=1.0,
     show_default=True,
-    help="Factor of the new colours.",
+    help="Saturation factor of the new colours.",
 )
 @click.option(
     "--preview",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a sheet (PNG) instead: details by several settings; with --color, shots by several seeds.",
 )
-@click.option("--at", type=Time(), multiple=True, help="Of --preview: which moment; as often as you like.")
+@click.option("--at", type=Time(), multiple=True, help="With --preview: a moment to show. Repeatable.")
 @click.option(
     "--export-keys",
     type=click.Path(path_type=Path, file_okay=False),
-    help="No film, but the coloured first frame of each shot, to paint in and give as --reference.",
+    help="Write the coloured first frame of each shot to a folder instead, to use as --reference.",
 )
 @click.option(
     "--map",
@@ -262,80 +266,88 @@ def _model_names(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     type=click.Choice(PRECISIONS),
     default="auto",
     show_default=True,
-    help="Of the convolutions.",
+    help="Arithmetic of the networks.",
 )
 @click.option(
     "--tile",
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Tile side in input pixels; 0 is chosen by the memory.",
+    help="Tile side in input pixels; 0 chooses it by the memory.",
 )
-@click.option("--memory", help="How much to take, such as 2G; by default half of what is free.")
+@click.option("--memory", help="Memory to use, such as 2G; half of what is free by default.")
 @click.option(
-    "--batch", type=click.IntRange(1), default=1, show_default=True, help="Tiles at once; more fill a GPU."
+    "--batch",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Tiles per network call; more fill a GPU.",
 )
 @click.option(
     "--threads",
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="For the networks; 0 takes all cores.",
+    help="CPU threads for the networks; 0 uses all cores.",
 )
-@click.option("--codec", help="Any video encoder of FFmpeg's; libx264 where the container holds it.")
+@click.option("--codec", help="Video encoder, by FFmpeg's name; libx264 where the container allows it.")
 @click.option(
     "--crf", type=click.FloatRange(0, 63), help="Constant quality, lower is better; 16 by default."
 )
 @click.option("--preset", help="The encoder's preset, such as slow or veryfast.")
-@click.option("--pix-fmt", help="Pixel format to encode; the source's depth and layout by default.")
+@click.option("--pix-fmt", help="Output pixel format; by default the source's bit depth and chroma layout.")
 @click.option(
     "--codec-option",
     "codec_options",
     multiple=True,
     metavar="KEY=VALUE",
-    help="An option of the encoder's own; as often as you like.",
+    help="Private option of the encoder. Repeatable.",
 )
-@click.option("--format", help="The container, where OUTPUT's name does not say: nut, matroska, mp4 ...")
+@click.option("--format", help="Container, if OUTPUT's name does not tell: nut, matroska, mp4 ...")
 @click.option(
     "--deinterlace",
     type=click.Choice(["auto", "on", "bob", "off"]),
     default="auto",
     show_default=True,
-    help="auto: what the stream marks; bob: a frame for every field.",
+    help="auto: frames marked as interlaced; on: all frames; bob: one frame per field.",
 )
 @click.option("--detelecine", is_flag=True, help="Undo 3:2 pulldown: 30 frames a second become 24.")
 @click.option(
-    "--crop", default="off", show_default=True, help="auto cuts black borders off; or WIDTH:HEIGHT:X:Y."
+    "--crop", default="off", show_default=True, help="auto removes black borders; or WIDTH:HEIGHT:X:Y."
 )
 @click.option("--strict", is_flag=True, help="Stop rather than convert, leave out or lose anything.")
-@click.option("--start", type=Time(), help="Begin here: seconds, or h:mm:ss.")
-@click.option("--duration", type=Time(), help="Take this much: seconds, or h:mm:ss.")
+@click.option("--start", type=Time(), help="Start time: seconds, or h:mm:ss.")
+@click.option("--duration", type=Time(), help="Length: seconds, or h:mm:ss.")
 @click.option(
     "--segment",
     type=Time(),
     default="10",
     show_default=True,
-    help="Finish, and keep, this much at a time, to be gone on from; 0: all in one go.",
+    help="Length of a segment: finished ones survive an interruption. 0: no segments.",
 )
-@click.option("--restart", is_flag=True, help="Throw away what an earlier run has finished of it.")
+@click.option("--restart", is_flag=True, help="Discard the segments that an earlier run has finished.")
 @click.option(
     "--workers",
     type=click.IntRange(1),
-    help="Processes that share the work, 1 by default: one for each GPU, or for some cores each.",
+    help="Number of processes, 1 by default: one per GPU, or per few cores.",
 )
 @click.option(
     "--cluster",
     metavar="ADDRESS",
-    help="Share the work on a Ray cluster: auto, local, host:port or ray://host:port.",
+    help="Use a Ray cluster: auto, local, host:port or ray://host:port.",
 )
-@click.option("--suffix", default="", help="Of a folder: what is added to the names of outputs.")
-@click.option("--ext", help="Of a folder: the extension of outputs; by default what it was, or mkv.")
+@click.option("--suffix", default="", help="For a folder: suffix added to output names.")
+@click.option("--ext", help="For a folder: extension of the outputs; by default that of the input, or mkv.")
 @click.option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Also a page (HTML) to look at the result; of a folder, what became of each film, as JSON.",
+    help="Also write a report: an HTML page to view the result; for a folder, JSON with a record per film.",
 )
-@click.option("--watch", is_flag=True, help="Of a folder: go on as films arrive, until Ctrl-C.")
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="For a folder: keep running and process films as they arrive, until Ctrl-C.",
+)
 @click.option("-y", "--overwrite", is_flag=True, help="Overwrite OUTPUT if it exists.")
 @click.option("-n", "--skip-existing", is_flag=True, help="Do nothing if OUTPUT exists.")
 @click.option(
@@ -346,8 +358,8 @@ def _model_names(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     help="A bar on a terminal, JSON lines for scripts; on stderr.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Only errors and warnings.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON summary of what was done on stdout.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on stdout.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and exit.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.option(
     "--list-models",
@@ -355,7 +367,7 @@ def _model_names(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     is_eager=True,
     expose_value=False,
     callback=_list_models,
-    help="Show which model to take for what, how fast and how good it is, and stop.",
+    help="Show which model suits what, its speed and quality, and exit.",
 )
 @click.option(
     "--version",
@@ -363,7 +375,7 @@ def _model_names(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     is_eager=True,
     expose_value=False,
     callback=_print_version,
-    help="Show the version and stop; with --debug, also those of what it runs on.",
+    help="Show the version and exit; with --debug, also those of the libraries, and the device.",
 )
 @reporting_errors
 @click.pass_context
@@ -392,7 +404,7 @@ def main(
     """Restore the video INPUT with a PixelCNN and write it, larger and sharper, to OUTPUT.
 
     Sound, subtitles, chapters, metadata, colour and timing stay as they are. "-" stands for a pipe. A
-    folder of films becomes a folder. What was interrupted goes on where it was.
+    folder of films becomes a folder. An interrupted run continues when the same command is given again.
 
     Exit codes: 0 done; 1 something failed, or frames were lost; 2 wrong usage; 130 interrupted; 141 the
     reader of the output has gone.
