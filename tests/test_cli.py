@@ -174,7 +174,7 @@ def bad_inputs(make_clip: MakeClip, folder: Path) -> dict[str, tuple[tuple[objec
         "model": ((good, out, "--model", "gan"), 2, "no model is called 'gan'"),
         "device": ((good, out, "--device", "tpu"), 2, "no device 'tpu'"),
         "time": ((good, out, "--start", "soon"), 2, "not a time"),
-        "after the end": ((good, out, "--start", "1:00"), 1, "no frame of it in that part could be read"),
+        "after the end": ((good, out, "--start", "1:00"), 1, "--start has to be earlier"),
         "temperature": ((good, out, "--temperature", "2"), 2, "--temperature"),
         "crop": ((good, out, "--crop", "half"), 2, "write auto, off, or WIDTH:HEIGHT:X:Y"),
         "crop too large": ((good, out, "--crop", "64:48:2:0"), 2, "does not fit into 64x48"),
@@ -471,3 +471,23 @@ def test_scripting_md_knows_the_keys_of_all_objects(
     assert {one["type"] for one in told} == {"progress", "result", "error"}
     films = [film for one in told for film in one.get("films", [])]
     assert {key for one in [*told, *films] for key in one} <= documented
+
+
+def test_what_a_part_is_expected_to_hold_is_what_it_holds(
+    make_clip: MakeClip, upscale: Run, tmp_path: Path
+) -> None:
+    part = ("--start", "0.2", "--duration", "0.2")
+    result = upscale(
+        make_clip(frames=12), tmp_path / "out.mp4", *part, "-s", 2, "-m", "nearest", "--json", "-q"
+    )
+    summary = json.loads(result.stdout)
+    assert summary["expected_frames"] == summary["frames"] == 5
+
+
+def test_a_skipped_film_has_no_map_and_that_is_told(
+    make_clip: MakeClip, upscale: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "out.mp4").touch()
+    result = upscale(make_clip(), tmp_path / "out.mp4", "-n", "--map", tmp_path / "map.mp4")
+    assert result.exit_code == 0
+    assert "exists; skipped; no map was made" in result.stderr

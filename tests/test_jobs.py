@@ -650,7 +650,7 @@ def test_the_bar_shows_the_stage_the_time_in_the_film_and_what_limits(
         upscale(film, tmp_path / f"{n}.mp4", *options, "--segment", n, "--progress", "bar").stderr
         for n in (0, 1)
     ]  # the last that a bar showed
-    assert re.search(r"at 0:00:02, bottleneck: (decode|model|encode)", shown[0])
+    assert re.search(r"at 0:00:02, limit: (decode|model|encode)", shown[0])
     assert re.search(r"75/7\d +frames .* joining", shown[1])
     lines = upscale(film, tmp_path / "out.mp4", *options, "--progress", "json").stderr.splitlines()
     steps = [told for told in map(json.loads, lines) if told["type"] == "progress"]

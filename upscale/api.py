@@ -4,20 +4,15 @@ Names of options and what they mean are the command's; see docs/api.md.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 from upscale.checks import checked
-from upscale.color.options import ColorOptions, Reference
 from upscale.jobs.executors import executor
+from upscale.jobs.options import make_job
 from upscale.jobs.run import StoppedError, run_film
-from upscale.media.read.source import ReadOptions
-from upscale.media.write.encoder import EncodeOptions, parse_codec_options
-from upscale.pipeline import Job, Summary
-from upscale.sampling.memory import parse_size
-from upscale.sampling.options import SampleOptions
+from upscale.pipeline import Summary
 
 Seconds = float | int | str | Fraction
 """A time: a number, or 1:02:03.5 as the command has it."""
@@ -90,33 +85,3 @@ def film(
         raise KeyboardInterrupt(str(error)) from error
     summary.warnings += warned
     return summary
-
-
-def make_job(source: str | Path, target: str | Path, **options: Any) -> Job:
-    """What the options of the command, or of ``film``, ask for. Raises UsageError or UpscaleError."""
-
-    def chosen(record: type) -> dict[str, Any]:
-        return {field.name: options[field.name] for field in fields(record) if field.name in options}
-
-    memory = options.get("memory")
-    options["memory"] = parse_size(memory) if isinstance(memory, str) else memory
-    pairs = options.get("codec_options", ())
-    told = [f"{key}={value}" for key, value in pairs.items()] if isinstance(pairs, Mapping) else pairs
-    options["codec_options"] = parse_codec_options(told)
-    references = map(str, options.get("references", ()))
-    found = [known.read() for text in references for known in Reference.parse(text)]
-    options["references"] = tuple(found)
-    options["color"] = options.get("color") or ("reference" if found else "off")
-    if options.get("map") is not None:
-        options["map"] = Path(options["map"])
-    color = ColorOptions(**chosen(ColorOptions))
-    del options["color"]
-    return Job(
-        Path(source),
-        Path(target),
-        color=color,
-        read=ReadOptions(**chosen(ReadOptions)),
-        sample=SampleOptions(**chosen(SampleOptions)),
-        encode=EncodeOptions(**chosen(EncodeOptions)),
-        **chosen(Job),
-    )

@@ -91,16 +91,18 @@ def reporting_errors(command: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
-def _tell_skipped(target: Path, style: str, as_json: bool) -> None:
+def _tell_skipped(target: Path, beside: str, style: str, as_json: bool) -> None:
+    """``beside`` names what was not made either."""
     from upscale.progress import tell_json
 
-    told = {"output": str(target), "status": "skipped", "reason": "the output exists"}
+    reason = f"the output exists{beside}"
+    told = {"output": str(target), "status": "skipped", "reason": reason}
     if as_json:
         click.echo(json.dumps(told, indent=2))
     if style == "json":
         tell_json("result", **told)
     else:
-        click.echo(f"upscale: {target} exists; skipped", err=True)
+        click.echo(f"upscale: {target} exists; skipped{beside}", err=True)
 
 
 def _warn(style: str, message: str) -> None:
@@ -409,7 +411,7 @@ def main(
     Exit codes: 0 done; 1 something failed, or frames were lost; 2 wrong usage; 130 interrupted; 141 the
     reader of the output has gone.
     """
-    from upscale.api import make_job
+    from upscale.jobs.options import make_job
 
     if overwrite and skip_existing:
         raise click.UsageError("-y and -n contradict each other; choose one")
@@ -445,7 +447,9 @@ def main(
     from upscale.media.write.destination import existing
 
     if skip_existing and existing(target):
-        _tell_skipped(target, progress, as_json)
+        asked = [name for name, path in (("map", job.map), ("report", report)) if path is not None]
+        unmade = f"; no {' and no '.join(asked)} was made" if asked else ""
+        _tell_skipped(target, unmade, progress, as_json)
         return
     if report is not None:
         from upscale.look.report import check_report
@@ -621,9 +625,13 @@ def _report(summary: "Summary", as_json: bool, quiet: bool, done: bool, told: bo
         if done and summary.reused:
             what += f" ({summary.reused} frames repeat the one before)"
         if done:
-            rate = summary.frames / summary.seconds if summary.seconds else 0
-            what += f", {summary.frames} frames in {summary.seconds:.1f} s ({rate:.2f} fps)"
+            made = summary.frames - summary.resumed
+            rate = made / summary.seconds if summary.seconds else 0
+            earlier = f", {summary.resumed} more of an earlier run" if summary.resumed else ""
+            counted = f"{made} frame{'s' * (made != 1)}"
+            what += f", {counted} in {summary.seconds:.1f} s ({rate:.2f} fps){earlier}"
             what += _restored(summary)
+            what += f"; map: {summary.job.map}" if summary.job.map is not None else ""
         else:
             job = summary.job
             frames = summary.expected or "an unknown number of"

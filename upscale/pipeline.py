@@ -52,6 +52,9 @@ LARGEST_SCALE = 8
 CONTEXT_OF_KEYS = 40
 """Frames that are read before a key frame: the runs of equal frames, and the radius of the deflickering."""
 
+ROUNDED = Fraction(1, 100)
+"""Of a frame: rates are rounded, and a part that ends with a frame has none after it."""
+
 MAP_PRESET, MAP_CRF = "ultrafast", 24
 """Of libx264, for a map: it is smooth, and to be had for a small part of the film's cost and size."""
 
@@ -440,7 +443,9 @@ def expected_frames(info: VideoInfo, job: Job) -> int | None:
     if whole is None or (job.start is None and job.duration is None) or not info.average_rate:
         return whole
     part = max(whole - int((job.start or 0) * info.average_rate), 0)
-    return part if job.duration is None else min(part, math.ceil(job.duration * info.average_rate))
+    return (
+        part if job.duration is None else min(part, math.ceil(job.duration * info.average_rate - ROUNDED))
+    )
 
 
 def run(plan: Plan, on_frame: Callable[[Step], None] = lambda step: None) -> Summary:
@@ -517,9 +522,7 @@ def run(plan: Plan, on_frame: Callable[[Step], None] = lambda step: None) -> Sum
         summary.reused, summary.reused_tiles = model.reused, model.reused_tiles
         summary.warnings += [*sorted(model.notes), *tell_unlike(networks.take_unlike())]
         if summary.frames == 0:
-            raise UpscaleError(
-                f"{job.source}: no frame of it{where(job)} could be read{because(source.losses.reasons)}"
-            )
+            raise UpscaleError(nothing_read(job, source.info, source.losses.reasons))
         damage = [f"{job.source} is damaged: {what}" for what in writer.damage]
         if source.losses.frames or source.losses.reasons:
             lost = f"{source.losses.frames} frames" if source.losses.frames else "something"
@@ -698,8 +701,12 @@ def forbid(notes: list[str], job: Job) -> None:
         raise UpscaleError(f"{job.target}: not written, as --strict forbids: {notes[0]}")
 
 
-def where(job: Job) -> str:
-    return " in that part" if job.start or job.duration is not None else ""
+def nothing_read(job: Job, info: VideoInfo, reasons: list[str]) -> str:
+    """What to tell where no frame was read."""
+    if job.start and info.duration is not None and job.start >= info.duration:
+        return f"{job.source}: is {float(info.duration):g} s long; --start has to be earlier"
+    part = " in that part" if job.start or job.duration is not None else ""
+    return f"{job.source}: no frame of it{part} could be read{because(reasons)}"
 
 
 def because(reasons: list[str]) -> str:

@@ -134,7 +134,7 @@ class FilmProgress(Shown):
             FramesPerSecond(),
             TextColumn("{task.fields[told]}"),
         )
-        self._bar, self._json = _bar(style, *counted)
+        self._bar, self._json = _bar(style, *counted, elapsed=False)
         self._task = self._bar.add_task(name, total=frames, left=None, told="loading")
 
     def update(self, step: Progress) -> None:
@@ -240,7 +240,7 @@ class FolderProgress(Shown):
 
 def _where(step: Progress) -> str:
     """The time in the film, and what limits the speed."""
-    limit = f", bottleneck: {step.limit}" if step.limit else ""
+    limit = f", limit: {step.limit}" if step.limit else ""
     return f"at {timedelta(seconds=int(step.at))}{limit}"
 
 
@@ -256,9 +256,9 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 1)
 
 
-def _bar(style: str, *columns: ProgressColumn) -> tuple[Bar, bool]:
-    """A bar with ``columns`` behind it, which shows nothing unless ``style`` is ``bar``, or auto on a
-    terminal; and whether it is json."""
+def _bar(style: str, *columns: ProgressColumn, elapsed: bool = True) -> tuple[Bar, bool]:
+    """A bar with ``columns`` behind it, and with the time since the beginning unless ``elapsed`` is false;
+    and whether ``style`` is json. Nothing is shown unless it is ``bar``, or auto on a terminal."""
     console = Console(stderr=True)
     if style == "auto":
         style = "bar" if console.is_terminal else "none"
@@ -266,7 +266,7 @@ def _bar(style: str, *columns: ProgressColumn) -> tuple[Bar, bool]:
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         *columns,
-        TimeElapsedColumn(),
+        *([TimeElapsedColumn()] if elapsed else []),
         TimeLeft(),
         console=console,
         disable=style != "bar",

@@ -13,7 +13,7 @@ from upscale.errors import UpscaleError
 from upscale.media.write import gif
 from upscale.media.write.packets import packets
 from upscale.media.write.writer import Writer
-from upscale.pipeline import Plan, because, forbid
+from upscale.pipeline import Plan, because, forbid, nothing_read
 
 Record = dict[str, Any]
 
@@ -38,8 +38,7 @@ def join(plan: Plan, paths: Sequence[Path], records: Sequence[Record]) -> list[s
     lost = sum(record["lost"] for record in records)
     reasons = list(dict.fromkeys(reason for record in records for reason in record["reasons"]))
     if summary.frames == 0:
-        part = " in that part" if job.start or job.duration is not None else ""
-        raise UpscaleError(f"{job.source}: no frame of it{part} could be read{because(reasons)}")
+        raise UpscaleError(nothing_read(job, source.info, reasons))
     with contextlib.ExitStack() as exits:
         maps = [exits.enter_context(plan.writer(number)) for number in range(1, len(plan.tracks))]
         for number, beside_it in enumerate(maps, 1):

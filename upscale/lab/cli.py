@@ -492,7 +492,7 @@ def compare(
         return
     if output.suffix.lower() not in CONTAINERS:
         raise click.UsageError(
-            f"{output}: OUTPUT comes last and ends in .png, or in .mp4 or .mkv for a clip"
+            f"{output}: OUTPUT comes last and ends in .png, or in .mp4, .mkv or .gif for a clip"
         )
     if at is not None:
         raise click.UsageError("--at is for a PNG; a clip takes --start and --duration")

@@ -79,7 +79,7 @@ def _check(job: Job, sheet: Path | None, folder: Path | None) -> None:
     if not job.color.wanted:
         raise UsageError("--export-keys writes coloured frames; add --color auto, or --reference IMAGE")
     if job.source == STANDARD:
-        raise UsageError("a pipe cannot be looked through; give INPUT a name")
+        raise UsageError("a pipe can be read only once; give the name of a file as INPUT")
     if job.source.is_dir():
         raise UsageError(f"{job.source}: is a folder; look at one film at a time")
     job.color.check()

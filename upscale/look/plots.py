@@ -59,7 +59,10 @@ def noise(luma: Sequence[float], chroma: Sequence[float]) -> str:
     axes.bar([shot + 0.2 for shot in shots], chroma, 0.4, color=SECOND, label="chroma")
     axes.set_xlim(0.3, max(len(luma), 8) + 0.7)
     axes.set_ylim(0, max(1.0, *luma, *chroma) * 1.4)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if len(luma) < 10:
+        axes.set_xticks(shots)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("shot")
     axes.set_ylabel("8-bit levels")
     axes.legend(frameon=False, labelcolor=INK, loc="upper right", ncols=2)

@@ -53,7 +53,11 @@ def choices(model: Model, sample: SampleOptions) -> list[Choice]:
     """What there is to choose of a model, around the options that were given."""
     if model.temperature is None:
         return [Choice(f"--model {model.name}", sample)]
-    found = [Choice(f"--temperature {t:g}", replace(sample, temperature=t)) for t in TEMPERATURES]
+    temperatures = set(TEMPERATURES) if model.denoises else {*TEMPERATURES, sample.temperature}
+    found = [
+        Choice(f"--temperature {t:g}", replace(sample, temperature=t))
+        for t in sorted(temperatures)  # type: ignore[type-var]
+    ]
     if not model.denoises:
         return found
     for denoise in DENOISE:
@@ -95,7 +99,7 @@ def preview(
 def _check(job: Job, sheet: Path) -> None:
     """All that is cheap to check."""
     if job.source == STANDARD:
-        raise UsageError("a pipe cannot be looked through; give INPUT a name")
+        raise UsageError("a pipe can be read only once; give the name of a file as INPUT")
     if job.source.is_dir():
         raise UsageError(f"{job.source}: is a folder; look at one film at a time")
     find_model(job.sample.model)
@@ -114,10 +118,12 @@ def _row(
     planes, ratio = moment.frame.planes, max(size[0] / info.width, size[1] / info.height)
     sides = (max(round(side / ratio) // 4 * 4, SMALLEST) for side in (WIDTH, HEIGHT))
     box = most_detailed(planes[0][0], *sides)
-    cells = [Cell(_enlarged(moment, info, box, size), (f"source at {name_time(moment.time)}", "bicubic"))]
+    when = "" if info.is_picture else f" at {name_time(moment.time)}"
+    cells = [Cell(_enlarged(moment, info, box, size), (f"source{when}", "bicubic"))]
     for choice, networks in zip(columns, opened, strict=True):
         shown = upright(to_rgb(networks.enlarger.detail(planes, box), info), info)
-        told = "current setting" if choice.sample == given else choice.beside
+        current = "current setting" if choice.sample == given else ""
+        told = ", ".join(filter(None, (choice.beside, current)))
         cells.append(Cell(shown, (choice.option, told)))
     return [cell._replace(picture=in_shape(cell.picture, info)) for cell in cells]
 

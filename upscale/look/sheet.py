@@ -73,9 +73,11 @@ def in_shape(picture: Rgb, info: VideoInfo) -> Rgb:
 
 def _drawn(cell: Cell) -> Rgb:
     height, width = cell.picture.shape[:2]
+    wide = (cv2.getTextSize(line, FONT, SIZE, 1)[0][0] + GAP for line in cell.lines)
+    width = max(width, *wide)
     top = LINE * len(cell.lines) + GAP
     drawn = np.full((top + height + GAP, width + GAP, 3), 255, np.uint8)
-    drawn[top : top + height, :width] = cell.picture
+    drawn[top : top + height, : cell.picture.shape[1]] = cell.picture
     for number, line in enumerate(cell.lines, 1):
         place = 2, LINE * number - 4
         cv2.putText(drawn[:, : width + GAP // 2], line, place, FONT, SIZE, (0, 0, 0), 1, cv2.LINE_AA)

@@ -308,7 +308,7 @@ class Source:
         if asked != "auto":
             crop: Crop | None = Crop.parse(asked)
         elif self.path == STANDARD:
-            raise UsageError("a pipe cannot be looked through; give the crop as WIDTH:HEIGHT:X:Y")
+            raise UsageError("a pipe can be read only once; give the crop as WIDTH:HEIGHT:X:Y")
         else:
             crop = find_borders(samples(self.path), self.info.pixels.subsampling)
         if crop is not None:
