@@ -71,14 +71,25 @@ def pairs(summary: Summary) -> Iterator[Pair]:
     places = find_moments(job, info, MOMENTS)
     seen = moments(job, info, enlarger.window, places) if enlarger is not None else None
     for moment in moments(plain, info, 0, places):
-        since = moment.frame.pts * info.time_base - begins
-        after = _at(summary.job.target, since, _number(job, moment.frame.pts))
+        after = _after(job, moment.frame.pts, moment.frame.pts * info.time_base - begins)
         shown: Rgb | None = None
         if seen is not None and enlarger is not None:
             planes = next(seen).frame.planes
             bright = np.round(brightness(enlarger.begin(planes)()[0][SPREAD]) * 255).astype(np.uint8)
             shown = upright(np.repeat(bright[..., np.newaxis], 3, 2), info)
         yield Pair(moment.time, upright(to_rgb(moment.frame.planes, info), info), after, shown)
+
+
+def _after(job: Job, pts: int, since: Fraction) -> Rgb:
+    """What was made of the frame at ``pts``, ``since`` seconds after the first one of its part.
+
+    Numbered pictures have no clock: they are counted."""
+    with Source(job.target) as source:
+        info = source.info
+        if is_sequence(job.target):
+            since = _number(job, pts) / (info.average_rate or Fraction(25))
+        shown = Shown(source, since, lambda frame: to_rgb(frame.planes, info))
+        return upright(shown.at(since + ROUNDED), info)
 
 
 def _number(job: Job, pts: int) -> int:
@@ -89,17 +100,6 @@ def _number(job: Job, pts: int) -> int:
     first = round(part.begin / tick) if part.shift else min(index.times, default=0)
     times = sorted(index.times)
     return bisect_left(times, pts + shift) - bisect_left(times, first)
-
-
-def _at(path: Path, since: Fraction, number: int) -> Rgb:
-    """The frame of an output that is shown ``since`` seconds after its first one; of numbered pictures,
-    which have no clock, the one of that ``number``."""
-    with Source(path) as source:
-        info = source.info
-        if is_sequence(path):
-            since = number / (info.average_rate or Fraction(25))
-        shown = Shown(source, since, lambda frame: to_rgb(frame.planes, info))
-        return upright(shown.at(since + ROUNDED), info)
 
 
 def streams(path: Path) -> list[Stream]:
