@@ -143,7 +143,7 @@ def test_what_is_asked_of_the_encoder_is_done_or_refused(upscale: Run, tmp_path:
     target = tmp_path / "out.gif"
     for options, code, says in (
         (("--pix-fmt", "rgb8"), 2, "gif cannot write 'rgb8'; it can write gray, pal8"),
-        (("--codec-option", "global_palette=1"), 2, "global_palette is settled"),
+        (("--codec-option", "global_palette=1"), 2, "global_palette cannot be set"),
         (("--codec", "libx264"), 1, "does not support 'libx264'"),
         (("--pix-fmt", "gray"), 0, "the colour of yuv420p became coarser"),
     ):

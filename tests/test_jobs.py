@@ -598,6 +598,15 @@ def test_ctrl_c_finishes_the_frame_and_says_how_to_go_on(film: Path, tmp_path: P
     assert json.loads(again.stdout)["resumed_frames"] >= 20
 
 
+@pytest.fixture
+def _ctrl_c_is_heard() -> Iterator[None]:
+    """A shell that runs the tests in the background has them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_is_heard")
 def test_the_first_ctrl_c_waits_for_the_frame_at_hand_and_the_second_does_not() -> None:
     said: list[str] = []
     with Interrupts(said.append) as interrupts:
