@@ -77,7 +77,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_film(film: Path, upscale: Run,
     for _ in range(60):
         process = subprocess.Popen([*UPSCALE, str(film), str(target), *options], stdout=subprocess.PIPE)
         try:
-            out, _ = process.communicate(timeout=moments.uniform(1, 2) + 0.2 * kills)
+            out, _ = process.communicate(timeout=moments.uniform(1, 2) + 0.5 * kills)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.communicate()
