@@ -140,8 +140,8 @@ class Upscaler:
 
     @torch.inference_mode()
     def detail(self, planes: Planes, box: Box) -> Planes:
-        """The part ``box`` of the answer to a frame at time 0, for the price of that part; bit for bit what
-        the whole frame has there, unless its scale is not a native one or the model is not seamless.
+        """The part ``box`` of the answer to a frame at time 0, for the price of that part: what the whole
+        frame has there, rounding aside, unless its scale is not a native one or the model is not seamless.
 
         planes : as of ``begin``. The box is in input pixels, and begins at even ones."""
         low, chroma = self._read(planes)
