@@ -141,6 +141,29 @@ def upscale() -> Callable[..., Result]:
 
 
 @pytest.fixture
+def refused(
+    make_clip: Callable[..., Path],
+    upscale: Callable[..., Result],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., str]:
+    """Run the command on in.mp4 in a folder where one more file stands: what it says as it refuses, when
+    it has made and changed nothing."""
+
+    def run(there: str, *arguments: object) -> str:
+        source = make_clip()
+        (tmp_path / there).write_bytes(b"mine")
+        monkeypatch.chdir(tmp_path)
+        result = upscale(source.name, *arguments)
+        assert result.exit_code in (1, 2)
+        assert {path.name for path in tmp_path.iterdir()} == {source.name, there}
+        assert (tmp_path / there).read_bytes() == b"mine"
+        return result.stderr
+
+    return run
+
+
+@pytest.fixture
 def film(tmp_path: Path) -> Path:
     """Three seconds in three shots, a still one in the middle, with sound and subtitles."""
     (tmp_path / "lines.srt").write_text(SUBRIP)

@@ -7,7 +7,6 @@ wants to tell; nothing is unpickled, and a file is read no further than it descr
 import json
 import math
 from dataclasses import asdict, dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -152,10 +151,3 @@ def build(kind: str, config: dict[str, Any]) -> Network:
     told = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
     built: Network = network(settings(**told))
     return built
-
-
-def shipped() -> list[Path]:
-    """The files of weights that came with the package, by name."""
-    folder = resources.files("upscale.weights")
-    found = (Path(str(entry)) for entry in folder.iterdir() if entry.name.endswith(".safetensors"))
-    return sorted(found)

@@ -70,6 +70,7 @@ def scale_for(rows: int, columns: int) -> NDArray[np.float32]:
     """The scale for a map of that size: what brightness stands for how many levels; nothing where it would
     cover a good part of the picture. Not to be changed."""
     size = max(rows / 1080, 0.5)
+    font = 0.8 * size
     line, margin = round(TEXT * size * 1.4), round(10 * size)
     width, height = round(420 * size), 3 * line + 2 * margin
     if width > columns or height > rows / 2:
@@ -78,9 +79,9 @@ def scale_for(rows: int, columns: int) -> NDArray[np.float32]:
     thickness = max(1, round(1.2 * size))
 
     def write(text: str, x: int, y: int, centred: bool) -> None:
-        (wide, _), _ = cv2.getTextSize(text, FONT, size, thickness)
+        (wide, _), _ = cv2.getTextSize(text, FONT, font, thickness)
         at = x - wide // 2 if centred else x
-        cv2.putText(legend, text, (at, y), FONT, size * 0.8, (255,), thickness, cv2.LINE_AA)
+        cv2.putText(legend, text, (at, y), FONT, font, (255,), thickness, cv2.LINE_AA)
 
     left, right = round(2.5 * margin), width - round(2.5 * margin)
     write(CAPTION, margin, margin + line - line // 4, centred=False)
