@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from upscale.lab.dataset import downsample, load_pictures
-from upscale.lab.evaluate import cropped, middle
+from upscale.lab.dataset import cropped, downsample, load_pictures
+from upscale.lab.evaluate import middle
 from upscale.models import weights
 from upscale.models.catalog import CLEAN, find_stage
 from upscale.models.mixture import Mixture

@@ -555,7 +555,7 @@ def test_wrong_usage_of_the_lab_is_a_line_and_no_traceback(photos: Path, tmp_pat
     grey = grey_film(tmp_path / "grey.mkv", 1, 2)
     for arguments, said in (
         (["train", "color", photos, "out", "--also", grey], "teaches no colours"),
-        (["train", "luma", photos, "out", "--also", photos], "--also is for color"),
+        (["train", "luma", photos, "out", "--also", tmp_path / "no"], "no: no such file"),
         (["evaluate", photos, "--sheet", "x.jpg"], "add --color"),
         (["evaluate", "--color", photos, "--sheet", tmp_path / "no" / "x.jpg"], "no such folder"),
     ):

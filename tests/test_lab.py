@@ -19,9 +19,18 @@ from upscale.lab.bench import fsrcnn, srvgg
 from upscale.lab.cli import main as lab
 from upscale.lab.compare import Crop
 from upscale.lab.courses import TrainOptions
-from upscale.lab.dataset import Batch, Crops, downsample, load_pictures, sharpness
+from upscale.lab.dataset import (
+    Batch,
+    Crops,
+    Loading,
+    downsample,
+    load_crops,
+    load_pictures,
+    sharpness,
+    whole_pictures,
+)
 from upscale.lab.metrics import psnr, ssim
-from upscale.lab.train import schedule, train
+from upscale.lab.train import Places, schedule, train
 from upscale.media.picture import lanczos, read_picture, to_rgb, write_picture
 from upscale.models import weights
 from upscale.models.catalog import CLEAN, find_stage
@@ -54,7 +63,7 @@ def state_of(path: Path) -> dict[str, torch.Tensor]:
 
 def run_to_the_end(folder: Path, name: str, chosen: TrainOptions, stop: int | None = None) -> Path:
     output = folder.parent / f"{name}.safetensors"
-    for report in train(chosen, [folder], [], output, folder.parent / f"{name}.checkpoint"):
+    for report in train(chosen, Places([folder], output, folder.parent / f"{name}.checkpoint")):
         if report.step == stop:
             break
     return output
@@ -67,6 +76,37 @@ def test_a_resumed_run_is_a_straight_one(kind: str, pictures: Path) -> None:
     resumed = run_to_the_end(pictures, "resumed", options(kind=kind))
     for key, value in state_of(straight).items():
         torch.testing.assert_close(state_of(resumed)[key], value, rtol=0, atol=0)
+
+
+def test_a_run_that_is_closed_between_two_steps_goes_on_from_there(pictures: Path) -> None:
+    straight = run_to_the_end(pictures, "straight", options())
+    places = Places([pictures], pictures.parent / "closed", pictures.parent / "closed.checkpoint")
+    for stop in (1, 2, 5):  # checkpoints are due after 3 and 6
+        run = train(options(), places)
+        assert next(report.step for report in run if report.step >= stop) == stop
+        run.close()
+        assert training.steps_done(places.checkpoint) == stop
+    list(train(options(), places))
+    for key, value in state_of(straight).items():
+        torch.testing.assert_close(state_of(places.output)[key], value, rtol=0, atol=0)
+
+
+def test_the_best_weights_at_validation_are_kept(pictures: Path) -> None:
+    """Of a run that a learning rate far too high spoils in the end, an earlier step."""
+    best = pictures.parent / "best.safetensors"
+    places = Places([pictures], pictures.parent / "w", pictures.parent / "c", [pictures], best=best)
+    chosen = options(steps=40, validate_every=4, average=0.5, learning_rate=0.3, scale=2)
+    scores = {
+        report.step: report.validation["temperature 0"]
+        for report in train(chosen, places)
+        if report.validation
+    }
+    told = weights.describe(best).training
+    assert scores[told["steps_done"]] == max(scores.values()) == told["validation"]["temperature 0"]
+    assert len(scores) == 10
+    places.checkpoint.unlink()
+    list(train(options(steps=1, scale=2, learning_rate=1.0), places))  # worse, and so not kept
+    assert weights.describe(best).training == told
 
 
 def test_another_seed_is_another_run(pictures: Path) -> None:
@@ -85,7 +125,9 @@ def test_training_makes_the_loss_smaller(kind: str, pictures: Path) -> None:
     chosen = options(kind=kind, steps=60, scale=2)
     losses = [
         report.loss
-        for report in train(chosen, [pictures], [pictures], pictures.parent / "w", pictures.parent / "c")
+        for report in train(
+            chosen, Places([pictures], pictures.parent / "w", pictures.parent / "c", [pictures])
+        )
     ]
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
 
@@ -104,13 +146,13 @@ def test_training_through_the_command(pictures: Path) -> None:
 def test_a_run_can_refine_the_weights_of_another(pictures: Path) -> None:
     first = run_to_the_end(pictures, "first", options())
     output = pictures.parent / "refined.safetensors"
-    arguments = ([pictures], [], output, pictures.parent / "refined.checkpoint")
-    list(train(options(steps=1, learning_rate=1e-9), *arguments, initial=[first]))
+    places = Places([pictures], output, pictures.parent / "refined.checkpoint", initial=[first])
+    list(train(options(steps=1, learning_rate=1e-9), places))
     for key, value in state_of(first).items():
         torch.testing.assert_close(state_of(output)[key], value, atol=1e-6, rtol=0)
     other = run_to_the_end(pictures, "other", options(kind="chroma"))
     with pytest.raises(UpscaleError, match="none of its layers"):
-        list(train(options(steps=2), *arguments[:3], pictures.parent / "new.checkpoint", initial=[other]))
+        list(train(options(steps=2), Places([pictures], output, pictures.parent / "new", initial=[other])))
 
 
 def test_a_film_network_begins_as_the_clean_one_on_the_merge(tmp_path: Path) -> None:
@@ -172,6 +214,55 @@ def test_crops_are_the_same_for_the_same_seed(pictures: Path) -> None:
     assert not torch.equal(first[0], first[1])
     assert first[0].shape == (3, 1, 32, 32)
     assert next(crops.batches()).low.shape == (3, 1, 8, 8)
+
+
+def test_no_source_dominates_and_large_pictures_are_shown_more() -> None:
+    sizes = [(20, 20)] * 8 + [(40, 20), (20, 20)]
+    pictures = [torch.zeros(1, *size, dtype=torch.uint8) for size in sizes]
+    chances = Crops(pictures, 2, 16, 4, sources=["many"] * 8 + ["few"] * 2).chances()
+    many, few = chances[:8].sum(), chances[8:].sum()
+    assert chances.sum() == pytest.approx(1)
+    assert many / few == pytest.approx((8 / 3) ** 0.75)
+    assert chances[8] == pytest.approx(2 * chances[9])
+
+
+def test_pictures_are_reduced_by_a_factor_that_their_name_decides(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
+    for name in ("one__a.png", "one__b.png", "two__c.png"):
+        write_picture(tmp_path / name, noise)
+    loading = Loading(slice(0, 1), 32, reduction=0.5)
+    crops = load_crops([tmp_path], loading, 4, 2)
+    sides = [picture.shape[1] for picture in crops.pictures]
+    assert all(100 <= side <= 200 for side in sides)
+    assert len(set(sides)) == 3
+    assert [source.split("/")[1] for source in crops.sources] == ["one", "one", "two"]
+    (tmp_path / "one__a.png").unlink()
+    assert [picture.shape[1] for picture in load_crops([tmp_path], loading, 4, 2).pictures] == sides[1:]
+
+
+def test_pictures_that_stay_soft_are_left_out_where_they_are_reduced(tmp_path: Path) -> None:
+    y, x = np.mgrid[:64, :64]
+    smooth = (127 + 100 * np.sin(x / 20) * np.cos(y / 20)).astype(np.uint8)
+    write_picture(tmp_path / "soft.png", smooth[..., None].repeat(3, 2))
+    assert len(load_pictures(tmp_path, slice(0, 1), 32)) == 1
+    with pytest.raises(UpscaleError, match="no picture of at least 32x32"):
+        load_crops([tmp_path], Loading(slice(0, 1), 32, reduction=0.9), 4, 2)
+
+
+def test_folders_of_films_are_lessons_too(make_clip: Callable[..., Path], pictures: Path) -> None:
+    clip = make_clip(frames=15)
+    crops = load_crops([pictures, clip.parent, clip], Loading(slice(0, 3), 16), 2, 3)
+    assert len(crops) == 4 + 3 + 3  # frames 0, 7 and 14
+    assert next(crops.batches()).high.shape == (3, 3, 16, 16)
+
+
+def test_validation_sees_whole_pictures_as_they_are(tmp_path: Path) -> None:
+    write_picture(tmp_path / "soft.png", np.full((70, 50, 3), 90, np.uint8))
+    (luma,), (chroma,) = (list(whole_pictures(tmp_path, slice(0, end), 4)) for end in (1, 3))
+    assert luma.high.shape == (1, 1, 68, 48)
+    assert luma.low.shape == (1, 1, 17, 12)
+    assert chroma.high.shape == (1, 3, 32, 24)  # halved, as JPEG stores it
+    assert chroma.low.shape == (1, 2, 8, 6)
 
 
 def test_soft_pictures_are_halved(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from upscale.errors import UpscaleError, UsageError
 from upscale.lab.clips import degrade_clip, find_preset
-from upscale.lab.dataset import downsample
+from upscale.lab.dataset import cropped, downsample
 from upscale.lab.degrade import PRESETS
-from upscale.lab.evaluate import cropped, middle
+from upscale.lab.evaluate import middle
 from upscale.media.picture import find_pictures, read_picture
 from upscale.media.read.source import Source
 from upscale.models.catalog import find_model

@@ -37,7 +37,7 @@ def main() -> None:
     "--also",
     type=FILE,
     multiple=True,
-    help="Of color: a folder of portraits, or a film, to learn from too.",
+    help="A folder of pictures, or a film, to learn from too; repeat for more.",
 )
 @click.option(
     "--validation", type=FOLDER, multiple=True, help="Like LESSONS, measured and never trained on."
@@ -60,6 +60,13 @@ def main() -> None:
     "--lead", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="See TrainOptions."
 )
 @click.option("--geometric", is_flag=True, help="Average errors as dB are averaged: see TrainOptions.")
+@click.option(
+    "--reduction",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Pictures are made smaller by a random factor from this to 1 when they are loaded.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
 @click.option(
@@ -108,7 +115,8 @@ def train(
     chosen = training.TrainOptions(kind=kind, scale=int(scale), **options)  # type: ignore[arg-type]
     checkpoint = checkpoint or output.with_suffix(".checkpoint")
     with TrainingProgress(chosen.steps) as progress:
-        for report in training.train(chosen, (lessons, *also), validation, output, checkpoint, initial):
+        places = training.Places((lessons, *also), output, checkpoint, validation, initial)
+        for report in training.train(chosen, places):
             progress.update(report.step, report.loss, report.seconds, report.validation)
 
 

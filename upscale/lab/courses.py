@@ -1,6 +1,7 @@
 """What there is to be trained: for each kind of network its lessons, its loss and its examination."""
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 from upscale.color.film import check_installed
 from upscale.errors import UpscaleError, UsageError
 from upscale.lab.colors import Album, ColorLessons, Sample
-from upscale.lab.dataset import Batch, Crops, Lessons, downsample, load_pictures
+from upscale.lab.dataset import Batch, Lessons, Loading, downsample, load_crops, whole_pictures
 from upscale.lab.shards import Shards
 from upscale.models import palette
 from upscale.models.chroma import ChromaConfig, ChromaNet
@@ -70,6 +71,8 @@ class TrainOptions:
     geometric: bool = False
     """Take the geometric mean of a batch's errors, as PSNR in dB does when it is averaged: samples that can
     be restored well count as much as those that cannot."""
+    reduction: float = 1.0
+    """Pictures are made smaller by a random factor from this to 1 as they are loaded: see ``Loading``."""
     context: int = 0
     context_channels: int = 64
     checkpoint_every: int = 500
@@ -82,37 +85,69 @@ class Course:
 
     lessons: Callable[[Sequence[Path], TrainOptions], Lessons]
     """From folders, and films, of what there is to learn. Raises UpscaleError."""
+    held_out: Callable[[Sequence[Path], TrainOptions], Iterator[Any]]
+    """Of folders: each picture or sample once, for validation. Raises UpscaleError."""
     network: Callable[[TrainOptions, Lessons], Network]
     """A new one."""
     loss: Callable[[Any, Any, torch.Generator, TrainOptions], Tensor]
     """What training makes small: of the network and a batch."""
     answers: Callable[[Any, Any], dict[str, tuple[Tensor, Tensor]]]
     """What is compared at an examination: name -> answer and truth."""
+    decisive: str
+    """Which of them tells whether weights are better than others."""
+    pooled: bool = False
+    """Whether PSNR is of the error of all pictures together, and not its mean over them: some pictures are
+    grey, and the PSNR of their chroma is as good as infinite."""
     rehearse: Callable[[Any, Tensor], object] | None = None
     """Compute what it does where it is used, of what it reads: ranges of features are set by that. None for
     what is never run in 8-bit integers."""
 
 
-def crops_or_shards(folders: Sequence[Path], options: TrainOptions) -> Lessons:
-    """What a folder has to teach: its shards if there are any, else its pictures. Raises UpscaleError."""
-    if len(folders) > 1:
-        raise UsageError(f"{options.kind} networks learn from one folder; --also is for color")
-    (folder,) = folders
+def crops_or_shards(paths: Sequence[Path], options: TrainOptions) -> Lessons:
+    """What there is to learn: the shards of a folder if there are any, else the pictures of all paths.
+
+    Raises UpscaleError."""
     if options.crop % options.scale:
         raise UpscaleError(f"a crop of {options.crop} is not a multiple of the scale, {options.scale}")
-    if any(folder.glob("*.safetensors")):
-        if options.kind == RasterPixelCNN.kind:
-            raise UsageError("raster networks read one frame, and learn from pictures; shards are windows")
-        return Shards(folder, options.kind, options.scale, options.crop, options.batch, options.seed)
-    planes = slice(0, 3) if options.kind == ChromaNet.kind else slice(0, 1)
-    pictures = load_pictures(folder, planes, options.crop)
-    return Crops(pictures, options.scale, options.crop, options.batch, options.seed)
+    if _holds_shards(paths[0]):
+        return _shards(paths, options, options.crop, options.batch)
+    loading = Loading(_planes(options), options.crop, options.reduction, options.seed)
+    return load_crops(paths, loading, options.scale, options.batch)
 
 
-def colours(paths: Sequence[Path], options: TrainOptions) -> Lessons:
+def pictures_or_shards(paths: Sequence[Path], options: TrainOptions) -> Iterator[Batch]:
+    """Whole pictures or samples, for validation. Raises UpscaleError."""
+    if _holds_shards(paths[0]):
+        return _shards(paths, options, options.scale, 1).held_out()
+    return itertools.chain.from_iterable(
+        whole_pictures(folder, _planes(options), options.scale) for folder in paths
+    )
+
+
+def _shards(paths: Sequence[Path], options: TrainOptions, crop: int, batch: int) -> Shards:
+    if len(paths) > 1:
+        raise UsageError("shards are learned from one folder at a time")
+    if options.kind == RasterPixelCNN.kind:
+        raise UsageError("raster networks read one frame, and learn from pictures; shards are windows")
+    return Shards(paths[0], options.kind, options.scale, crop, batch, options.seed)
+
+
+def _holds_shards(path: Path) -> bool:
+    return any(path.glob("*.safetensors"))
+
+
+def _planes(options: TrainOptions) -> slice:
+    return slice(0, 3) if options.kind == ChromaNet.kind else slice(0, 1)
+
+
+def colours(paths: Sequence[Path], options: TrainOptions) -> ColorLessons:
     """Folders of pictures and films, all in one album. Raises UpscaleError."""
     check_installed()
     return ColorLessons(Album.load(paths), options.batch, options.seed)
+
+
+def _held_out_colours(paths: Sequence[Path], options: TrainOptions) -> Iterator[Sample]:
+    return colours(paths, options).held_out()
 
 
 def _luma_network(options: TrainOptions, lessons: Lessons) -> Network:
@@ -284,11 +319,35 @@ def _sampled(network: LumaPixelCNN, low: Tensor) -> None:
 
 
 COURSES = {
-    LumaPixelCNN.kind: Course(crops_or_shards, _luma_network, luma_loss, _luma_answers, _sampled),
-    RasterPixelCNN.kind: Course(
-        crops_or_shards, _raster_network, raster_loss, _raster_answers, RasterPixelCNN.conditioned
+    LumaPixelCNN.kind: Course(
+        crops_or_shards,
+        pictures_or_shards,
+        _luma_network,
+        luma_loss,
+        _luma_answers,
+        "temperature 0",
+        rehearse=_sampled,
     ),
-    ChromaNet.kind: Course(crops_or_shards, _chroma_network, chroma_loss, _chroma_answers),
-    ColorNet.kind: Course(colours, _color_network, color_loss, _color_answers),
+    RasterPixelCNN.kind: Course(
+        crops_or_shards,
+        pictures_or_shards,
+        _raster_network,
+        raster_loss,
+        _raster_answers,
+        "mean",
+        rehearse=RasterPixelCNN.conditioned,
+    ),
+    ChromaNet.kind: Course(
+        crops_or_shards,
+        pictures_or_shards,
+        _chroma_network,
+        chroma_loss,
+        _chroma_answers,
+        "chroma",
+        pooled=True,
+    ),
+    ColorNet.kind: Course(
+        colours, _held_out_colours, _color_network, color_loss, _color_answers, "matched", pooled=True
+    ),
 }
 """Kind of network -> its course."""

@@ -1,10 +1,14 @@
 """Training pictures in memory, and batches of crops cut from them."""
 
-from collections.abc import Callable, Iterator
+import itertools
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -12,13 +16,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from upscale.errors import UpscaleError
-from upscale.media.picture import find_pictures, read_picture
-
-MIDDLE = 256
-"""Pixels a side of what validation looks at."""
+from upscale.media.picture import SUFFIXES, find_pictures, read_picture
+from upscale.media.read.source import Source
+from upscale.planes import Planes
 
 SOFT = 0.7
 """A picture whose finest octave holds less than this share of the contrast of the next is halved."""
+
+FILMS = {".avi", ".mkv", ".mov", ".mp4", ".mpg", ".webm"}
+"""Suffixes of the films that a folder of lessons may hold."""
+
+FRAME_EVERY = 7
+"""Of a film, every so many frames are taken: those between them show much the same."""
+
+DAMPING = 0.75
+"""A source is shown as often as its area to this power says: a large one more often than a small one, but
+not by as much as it is larger, so that none dominates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +57,19 @@ class Lessons(Protocol):
     def batches(self, first: int = 0) -> Iterator[Any]:
         """From number ``first`` on; batch i depends on i only, so that a resumed run sees the same."""
 
-    def held_out(self) -> Iterator[Any]:
-        """Each picture or sample once, for validation."""
-
 
 @dataclass(frozen=True, slots=True)
 class Crops:
     """The clean track: pictures made small. Square crops, each turned and mirrored at random."""
 
-    pictures: list[Tensor]
+    pictures: Sequence[Tensor]
     """Each [C, H, W] uint8: luma, or all three planes for a chroma network."""
     scale: int
     size: int
     batch: int
     seed: int = 0
+    sources: Sequence[str] = ()
+    """Where each picture is from; none, and all are of one source."""
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -67,27 +79,24 @@ class Crops:
 
         Batch number i depends on the seed and i only, so a resumed run sees what a straight one does.
         """
-        areas = np.array([picture[0].numel() for picture in self.pictures], float)
-        number = first
-        while True:
+        chances = self.chances()
+        for number in itertools.count(first):
             random = np.random.default_rng((self.seed, number))
-            chosen = random.choice(len(self.pictures), self.batch, p=areas / areas.sum())
-            yield self._lesson(
-                torch.stack([self._crop(self.pictures[i], random) for i in chosen]).float() / 255
+            chosen = random.choice(len(self.pictures), self.batch, p=chances)
+            yield lesson(
+                torch.stack([self._crop(self.pictures[i], random) for i in chosen]).float() / 255,
+                self.scale,
             )
-            number += 1
 
-    def held_out(self) -> Iterator[Batch]:
-        """The middle of every picture, MIDDLE pixels a side."""
-        for picture in self.pictures:
-            _, height, width = picture.shape
-            h, w = (min(MIDDLE, length) // self.scale * self.scale for length in (height, width))
-            top, left = (height - h) // 2, (width - w) // 2
-            yield self._lesson(picture[None, :, top : top + h, left : left + w].float() / 255)
-
-    def _lesson(self, high: Tensor) -> Batch:
-        low = downsample(high, self.scale)
-        return Batch(low if high.shape[1] == 1 else low[:, 1:], high)
+    def chances(self) -> NDArray[np.float64]:
+        """How likely each picture is to be shown: by its area, and by DAMPING of its source's."""
+        areas = np.array([picture[0].numel() for picture in self.pictures], float)
+        total: dict[str, float] = defaultdict(float)
+        sources = self.sources or [""] * len(areas)
+        for source, area in zip(sources, areas, strict=True):
+            total[source] += area
+        chances = areas * np.array([total[source] ** (DAMPING - 1) for source in sources])
+        return chances / chances.sum()
 
     def _crop(self, picture: Tensor, random: np.random.Generator) -> Tensor:
         _, height, width = picture.shape
@@ -95,6 +104,28 @@ class Crops:
         left = random.integers(width - self.size + 1)
         crop = picture[:, top : top + self.size, left : left + self.size]
         return turned(crop, random.random(3) < 0.5)
+
+
+def lesson(high: Tensor, scale: int) -> Batch:
+    """Pictures [N, C, H, W] in [0, 1], of luma or of all three planes, and the same made small."""
+    low = downsample(high, scale)
+    return Batch(low if high.shape[1] == 1 else low[:, 1:], high)
+
+
+def whole_pictures(folder: Path, planes: slice, scale: int) -> Iterator[Batch]:
+    """Every picture of ``folder`` as it is, one by one, for validation; all three planes, for a chroma
+    network, at half their size, as JPEG stores half of its chroma. Raises UpscaleError."""
+    for path in find_pictures(folder):
+        picture = torch.from_numpy(read_picture(path))
+        if planes.stop == 3:
+            picture = _halved(picture)
+        yield lesson(cropped(picture[None, planes], scale), scale)
+
+
+def cropped(picture: Tensor, scale: int) -> Tensor:
+    """[..., H, W] without the rows and columns that the scale does not divide."""
+    height, width = picture.shape[-2:]
+    return picture[..., : height // scale * scale, : width // scale * scale]
 
 
 def turned(crop: Tensor, how: NDArray[np.bool_]) -> Tensor:
@@ -107,24 +138,100 @@ def turned(crop: Tensor, how: NDArray[np.bool_]) -> Tensor:
     return crop.transpose(1, 2) if transposed else crop
 
 
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """How pictures are to be taken in."""
+
+    planes: slice
+    """0 luma, 1 Cb, 2 Cr. A chroma network wants all three, and gets every picture halved once more: JPEG
+    stores half of its chroma."""
+    smallest: int
+    """Pixels a side that a picture needs."""
+    reduction: float = 1.0
+    """Each is made smaller by a random factor from this to 1, so that the artefacts of its coding go."""
+    seed: int = 0
+    """Of the factors; a picture's depends on that and its name."""
+
+
+def load_crops(paths: Sequence[Path], loading: Loading, scale: int, batch: int) -> Crops:
+    """The pictures and films of all ``paths``, of which what is soft even when it is halved is left out.
+
+    Where a picture is from is told by its folder and by what stands before "__" in its name. Raises
+    UpscaleError if nothing can be used."""
+    sources, pictures = [], []
+    for source, name, picture in itertools.chain.from_iterable(map(pictures_in, paths)):
+        loaded = _loaded(picture, loading, name)
+        if loaded is not None:
+            sources.append(source)
+            pictures.append(loaded)
+    if not pictures:
+        raise _nothing_in(paths, loading.smallest)
+    return Crops(pictures, scale, loading.smallest, batch, loading.seed, sources)
+
+
 def load_pictures(folder: Path, planes: slice, smallest: int) -> list[Tensor]:
     """The ``planes`` (0 luma, 1 Cb, 2 Cr) of every picture in ``folder``, [C, H, W] uint8 full range.
 
-    Soft ones are halved until they are sharp, as far as ``smallest`` pixels a side allow. A chroma network
-    wants all three planes, and gets every picture halved once more: JPEG stores half of its chroma.
+    Soft ones are halved until they are sharp, as far as ``smallest`` pixels a side allow.
     """
-    pictures = []
-    for path in find_pictures(folder):
-        picture = torch.from_numpy(read_picture(path))
-        if planes.stop == 3:
-            picture = _halved(picture)
-        while min(picture.shape[1:]) >= 2 * smallest and sharpness(picture[0]) < SOFT:
-            picture = _halved(picture)
-        if min(picture.shape[1:]) >= smallest:
-            pictures.append(picture[planes].mul(255).round().clamp(0, 255).byte())
+    loading = Loading(planes, smallest)
+    found = (_loaded(picture, loading) for _, _, picture in pictures_in(folder))
+    pictures = [picture for picture in found if picture is not None]
     if not pictures:
-        raise UpscaleError(f"{folder}: no picture of at least {smallest}x{smallest} pixels")
+        raise _nothing_in([folder], smallest)
     return pictures
+
+
+def pictures_in(path: Path) -> Iterator[tuple[str, str, Tensor]]:
+    """Pictures of a folder and frames of its films, or of one film: source, name, and [3, H, W] in [0, 1].
+
+    Raises UpscaleError for what holds or is nothing of the kind."""
+    files = [path]
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES | FILMS)
+        if not files:
+            find_pictures(path)  # says what it looks for
+    for file in files:
+        source = f"{file.parent.name}/{file.name.partition('__')[0]}"
+        if file.suffix.lower() in SUFFIXES:
+            yield source, file.name, torch.from_numpy(read_picture(file))
+            continue
+        with Source(file) as film:
+            for number, frame in enumerate(film.frames()):
+                if number % FRAME_EVERY == 0:
+                    yield source, f"{file.name}:{number}", torch.from_numpy(_enlarged_chroma(frame.planes))
+
+
+def _enlarged_chroma(planes: Planes) -> NDArray[np.float32]:
+    luma = planes[0]
+    if len(planes) == 1:
+        return np.concatenate([luma, np.full((2, *luma.shape[1:]), 0.5, np.float32)])
+    size = luma.shape[2], luma.shape[1]
+    chroma = [cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) for plane in planes[1]]
+    return np.stack([luma[0], *chroma])
+
+
+def _nothing_in(paths: Sequence[Path], smallest: int) -> UpscaleError:
+    where = ", ".join(map(str, paths))
+    return UpscaleError(f"{where}: no picture of at least {smallest}x{smallest} pixels")
+
+
+def _loaded(picture: Tensor, loading: Loading, name: str = "") -> Tensor | None:
+    """Made small and sharp, as uint8; None if it is too small, or where pictures are reduced still soft."""
+    if loading.reduction < 1:
+        random = np.random.default_rng((loading.seed, zlib.crc32(name.encode())))
+        factor = random.uniform(loading.reduction, 1)
+        size = [max(round(length * factor), 1) for length in picture.shape[1:]]
+        picture = F.interpolate(picture[None], size, mode="bicubic", antialias=True)[0]
+    if loading.planes.stop == 3:
+        picture = _halved(picture)
+    while min(picture.shape[1:]) >= 2 * loading.smallest and sharpness(picture[0]) < SOFT:
+        picture = _halved(picture)
+    if min(picture.shape[1:]) < loading.smallest:
+        return None
+    if loading.reduction < 1 and sharpness(picture[0]) < SOFT:
+        return None
+    return picture[loading.planes].mul(255).round().clamp(0, 255).byte()
 
 
 def sharpness(luma: Tensor) -> float:

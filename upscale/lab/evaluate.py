@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from upscale.errors import UsageError
-from upscale.lab.dataset import downsample
+from upscale.lab.dataset import cropped, downsample
 from upscale.lab.metrics import psnr, ssim
 from upscale.lab.perceptual import Distance, distances
 from upscale.media.picture import find_pictures, lanczos, read_picture, to_rgb
@@ -146,12 +146,6 @@ def middle(picture: NDArray[np.float32], side: int = PERCEPTUAL_SIDE) -> NDArray
     _, height, width = picture.shape
     top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
     return picture[:, top : top + side, left : left + side]
-
-
-def cropped(picture: Tensor, scale: int) -> Tensor:
-    """[C, H, W] without the rows and columns that the scale does not divide."""
-    _, height, width = picture.shape
-    return picture[:, : height // scale * scale, : width // scale * scale]
 
 
 def markdown(table: Table) -> str:

@@ -7,10 +7,12 @@ dequantisation noise. A checkpoint holds all that a later run needs to go on as 
 import json
 import logging
 import math
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -42,36 +44,47 @@ class Progress:
     validation: dict[str, float] | None = None
 
 
-def train(
-    options: TrainOptions,
-    lessons: Sequence[Path],
-    validation: Sequence[Path],
-    output: Path,
-    checkpoint: Path,
-    initial: Sequence[Path] = (),
-) -> Iterator[Progress]:
-    """Train, or go on from ``checkpoint`` if it is there, and write the averaged weights to ``output``.
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a run reads and writes."""
 
-    ``initial`` names weights to begin with instead of random ones, the later before the earlier; they may
-    be of another scale, or of a smaller network: what does not fit begins anew.
+    lessons: Sequence[Path]
+    """Folders of pictures or of shards, or films: what ``Course.lessons`` takes."""
+    output: Path
+    """The averaged weights, as they are at every checkpoint."""
+    checkpoint: Path
+    validation: Sequence[Path] = ()
+    """Measured and never trained on."""
+    initial: Sequence[Path] = ()
+    """Weights to begin with instead of random ones, the later before the earlier; they may be of another
+    scale, or of a smaller network: what does not fit begins anew."""
+    best: Path | None = None
+    """The averaged weights that were best at validation."""
 
-    Yields after every step. Raises UpscaleError for unusable pictures, or a checkpoint of other options.
+
+def train(options: TrainOptions, places: Places) -> Iterator[Progress]:
+    """Train, or go on from the checkpoint if it is there.
+
+    Yields after every step, and may be closed between two: that writes a checkpoint. Raises UpscaleError
+    for unusable pictures, or a checkpoint of other options.
     """
     course = COURSES[options.kind]
-    taught = course.lessons(lessons, options)
-    held_out = list(course.lessons(validation, options).held_out()) if validation else []
+    taught = course.lessons(places.lessons, options)
+    held_out = list(course.held_out(places.validation, options)) if places.validation else []
     torch.manual_seed(options.seed)
     network = course.network(options, taught)
-    for path in initial:
+    for path in places.initial:
         _begin_with(network, path)
     network.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(options.average))
     optimizer = torch.optim.AdamW(
-        network.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4
+        network.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
     )
     state = {"network": network, "average": average, "optimizer": optimizer}
-    done = _resume(checkpoint, options, state)
+    done = _resume(places.checkpoint, options, state)
     pin = options.device.startswith("cuda")
+    what = "scenes" if isinstance(taught, Shards) else "pictures"
+    best = _best_so_far(places.best, course)
     began = time.monotonic()
     for step, batch in zip(range(done, options.steps), taught.batches(done), strict=False):
         for group in optimizer.param_groups:
@@ -95,13 +108,24 @@ def train(
         scores = None
         if held_out and (last or (step + 1) % options.validate_every == 0):
             scores = validate(course, _averaged(average), held_out)
+        record = {**asdict(options), "steps_done": step + 1, what: len(taught), "validation": scores or {}}
+        if places.best is not None and scores is not None and scores[course.decisive] > best:
+            best = scores[course.decisive]
+            weights.save(places.best, _averaged(average), record)
         if last or (step + 1) % options.checkpoint_every == 0:
-            _write_checkpoint(checkpoint, options, step + 1, state)
-            what = "scenes" if isinstance(taught, Shards) else "pictures"
-            record = {**asdict(options), "steps_done": step + 1, what: len(taught)}
-            record["validation"] = scores or {}
-            weights.save(output, _averaged(average), record)
-        yield Progress(step + 1, loss.item(), time.monotonic() - began, scores)
+            # The weights first: with the checkpoint of the last step, the run counts as ended.
+            weights.save(places.output, _averaged(average), record)
+            _write_checkpoint(places.checkpoint, options, step + 1, state)
+        try:
+            yield Progress(step + 1, loss.item(), time.monotonic() - began, scores)
+        except GeneratorExit:
+            _write_checkpoint(places.checkpoint, options, step + 1, state)
+            raise
+
+
+def steps_done(checkpoint: Path) -> int:
+    """How many steps a run has behind it, by its checkpoint; 0 without one."""
+    return int(_read_checkpoint(checkpoint, "cpu")["step"]) if checkpoint.exists() else 0
 
 
 def schedule(step: int, steps: int) -> float:
@@ -112,19 +136,29 @@ def schedule(step: int, steps: int) -> float:
 
 @torch.inference_mode()
 def validate(course: Course, network: Network, held_out: list[Any]) -> dict[str, float]:
-    """PSNR in dB of all batches together, against what needs no training in the same run.
-
-    Together, as some pictures are grey, and the PSNR of their chroma is as good as infinite.
-    """
+    """PSNR in dB, rounded to 8 bit, against what needs no training in the same run: of the error of all
+    batches together where the course is ``pooled``, else the mean over them."""
     network.eval()
-    errors: dict[str, list[float]] = {}
+    found: dict[str, list[float]] = {}
     device = next(network.parameters()).device
     for batch in held_out:
         answers = course.answers(network, batch.map(lambda part: part.to(device)))
         for name, (answer, truth) in answers.items():
-            errors.setdefault(name, []).append(10 ** (-psnr(answer.clamp(0, 1), truth) / 10))
+            rounded = answer.clamp(0, 1).mul(255).round().div(255)
+            found.setdefault(name, []).append(psnr(rounded, truth))
     network.train()
-    return {name: -10 * math.log10(sum(values) / len(values)) for name, values in errors.items()}
+    return {name: _pooled(values) if course.pooled else fmean(values) for name, values in found.items()}
+
+
+def _pooled(decibels: list[float]) -> float:
+    return -10 * math.log10(fmean(10 ** (-value / 10) for value in decibels))
+
+
+def _best_so_far(path: Path | None, course: Course) -> float:
+    """The score of the weights that an earlier run found best; without any, nothing is worse."""
+    if path is None or not path.exists():
+        return -math.inf
+    return float(weights.describe(path).training["validation"][course.decisive])
 
 
 def _begin_with(network: Network, path: Path) -> None:
@@ -155,15 +189,23 @@ def _averaged(average: AveragedModel) -> Network:
 def _write_checkpoint(path: Path, options: TrainOptions, step: int, state: dict) -> None:
     partial = path.with_suffix(".part")
     content = {name: part.state_dict() for name, part in state.items()}
-    torch.save({"options": json.dumps(asdict(options)), "step": step, **content}, partial)
+    with partial.open("wb") as file:
+        torch.save({"options": json.dumps(asdict(options)), "step": step, **content}, file)
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(path)
+
+
+def _read_checkpoint(path: Path, device: str) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    return content
 
 
 def _resume(path: Path, options: TrainOptions, state: dict) -> int:
     """Load what the checkpoint holds into ``state``, and answer with the steps it has behind it."""
     if not path.exists():
         return 0
-    content = torch.load(path, map_location=options.device, weights_only=True)
+    content = _read_checkpoint(path, options.device)
     if json.loads(content["options"]) != asdict(options):
         raise UpscaleError(f"{path}: from a run with other options; name another --checkpoint or remove it")
     for name, part in state.items():
