@@ -84,8 +84,9 @@ class TrainingProgress(Shown):
         )
         self._task = self._bar.add_task("training", total=steps, loss=0.0)
         self._sum, self._count = 0.0, 0
+        self._began = time.monotonic()
 
-    def update(self, step: int, loss: float, seconds: float, scores: dict[str, float] | None) -> None:
+    def update(self, step: int, loss: float, scores: dict[str, float] | None) -> None:
         """Show what a step reports; the loss is shown as its mean since the last line, scores are in dB."""
         self._sum += loss
         self._count += 1
@@ -95,6 +96,7 @@ class TrainingProgress(Shown):
             return
         if scores or not self._console.is_terminal:
             said = ", ".join(f"{name} {value:.3f} dB" for name, value in (scores or {}).items())
+            seconds = time.monotonic() - self._began
             line = f"step {step}/{self._steps}  loss {mean:.4f}  {seconds:.0f} s  {said}"
             self._console.print(line.rstrip(), soft_wrap=True, highlight=False)
         self._sum, self._count = 0.0, 0

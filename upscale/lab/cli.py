@@ -10,6 +10,7 @@ import click
 
 from upscale.cli import Time, reporting_errors
 from upscale.errors import UpscaleError
+from upscale.lab.campaign.commands import campaign
 from upscale.progress import TrainingProgress
 from upscale.sampling.options import PRECISIONS
 from upscale.sampling.process import leave_cores_to_encoders
@@ -52,6 +53,12 @@ def main() -> None:
     "--context", type=click.IntRange(0), default=0, show_default=True, help="Blocks at half size."
 )
 @click.option("--context-channels", type=click.IntRange(1), default=64, show_default=True)
+@click.option(
+    "--inner", type=click.IntRange(0), default=0, help="Channels inside a block of the trunk; 0 for all."
+)
+@click.option(
+    "--chain-inner", type=click.IntRange(0), default=0, help="The same, of the blocks behind the trunk."
+)
 @click.option("--likelihood", type=click.FloatRange(0), default=1.0, show_default=True, help="Its weight.")
 @click.option(
     "--balance", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="See TrainOptions."
@@ -117,7 +124,20 @@ def train(
     with TrainingProgress(chosen.steps) as progress:
         places = training.Places((lessons, *also), output, checkpoint, validation, initial)
         for report in training.train(chosen, places):
-            progress.update(report.step, report.loss, report.seconds, report.validation)
+            progress.update(report.step, report.loss or 0.0, report.validation)
+
+
+main.add_command(campaign)
+
+
+@main.command()
+@click.argument("weights", type=FILE)
+@reporting_errors
+def describe(weights: Path) -> None:
+    """Tell what a file of WEIGHTS is: its network, its size, its cost and its training."""
+    from upscale.lab.cards import described
+
+    click.echo(described(weights))
 
 
 @main.command()

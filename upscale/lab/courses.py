@@ -75,6 +75,8 @@ class TrainOptions:
     """Pictures are made smaller by a random factor from this to 1 as they are loaded: see ``Loading``."""
     context: int = 0
     context_channels: int = 64
+    inner: int = 0
+    chain_inner: int = 0
     checkpoint_every: int = 500
     validate_every: int = 2_000
 
@@ -159,6 +161,8 @@ def _luma_network(options: TrainOptions, lessons: Lessons) -> Network:
             options.blocks,
             context=options.context,
             context_channels=options.context_channels,
+            inner=options.inner,
+            chain_inner=options.chain_inner,
             **seen,  # type: ignore[arg-type]
         )
     )

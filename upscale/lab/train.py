@@ -8,7 +8,6 @@ import json
 import logging
 import math
 import os
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,8 +38,7 @@ class Progress:
     """What a run has to tell after a step; ``validation`` in dB of PSNR where it was measured."""
 
     step: int
-    loss: float
-    seconds: float
+    loss: float | None = None
     validation: dict[str, float] | None = None
 
 
@@ -85,7 +83,6 @@ def train(options: TrainOptions, places: Places) -> Iterator[Progress]:
     pin = options.device.startswith("cuda")
     what = "scenes" if isinstance(taught, Shards) else "pictures"
     best = _best_so_far(places.best, course)
-    began = time.monotonic()
     for step, batch in zip(range(done, options.steps), taught.batches(done), strict=False):
         for group in optimizer.param_groups:
             group["lr"] = options.learning_rate * schedule(step, options.steps)
@@ -117,7 +114,7 @@ def train(options: TrainOptions, places: Places) -> Iterator[Progress]:
             weights.save(places.output, _averaged(average), record)
             _write_checkpoint(places.checkpoint, options, step + 1, state)
         try:
-            yield Progress(step + 1, loss.item(), time.monotonic() - began, scores)
+            yield Progress(step + 1, loss.item(), scores)
         except GeneratorExit:
             _write_checkpoint(places.checkpoint, options, step + 1, state)
             raise

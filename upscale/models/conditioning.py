@@ -34,6 +34,8 @@ class ConditioningConfig:
     """Residual blocks at half the resolution, before the trunk: they see twice as far for a quarter of the
     cost."""
     context_channels: int = 64
+    inner: int = 0
+    """Channels between the two convolutions of a trunk's block; 0 for as many as outside."""
 
 
 SIGNAL = (-0.08, 1.1)
@@ -57,17 +59,18 @@ gain."""
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x) + known)), [N, C, H, W] -> the same."""
+    """x + conv(relu(conv(x) + known)), [N, C, H, W] -> the same; ``inner`` channels between, 0 for C."""
 
     ranges: Tensor
     """Of the codes for x, inner features and known values, by ``int8.observing``; 0 where it never was."""
 
-    def __init__(self, channels: int, known: int = 0):
+    def __init__(self, channels: int, known: int = 0, inner: int = 0):
         super().__init__()
+        inner = inner or channels
         self.register_buffer("ranges", torch.zeros(3))
-        self.first = conv3x3(channels, channels)
-        self.known = nn.Conv2d(known, channels, 3, padding=1) if known else None
-        self.second = conv3x3(channels, channels, gain=0.1)
+        self.first = conv3x3(channels, inner)
+        self.known = nn.Conv2d(known, inner, 3, padding=1) if known else None
+        self.second = conv3x3(inner, channels, gain=0.1)
 
     def forward(self, x: Tensor, known: Tensor | None = None) -> Tensor:
         inner = self.first(x)
@@ -108,7 +111,9 @@ class Conditioning(nn.Module):
                 nn.init.zeros_(parameter)
         self.judge = Judge() if "damage" in config.planes else None
         self.context = nn.ModuleList(ResidualBlock(wide) for _ in range(config.context))
-        self.trunk = nn.ModuleList(ResidualBlock(config.channels) for _ in range(config.blocks))
+        self.trunk = nn.ModuleList(
+            ResidualBlock(config.channels, inner=config.inner) for _ in range(config.blocks)
+        )
         self.to_mean = nn.Conv2d(config.channels, config.scale**2, 3, padding=1)
         nn.init.normal_(self.to_mean.weight, std=0.01)
         order = raster_index(config.scale)

@@ -26,6 +26,9 @@ KNOWN_GAIN = 10.0
 class LumaConfig(ConditioningConfig):
     """As of its conditioning network: each step of the chain adds one more residual block."""
 
+    chain_inner: int = 0
+    """As ``inner``, of the chain's blocks."""
+
 
 class LumaPixelCNN(Conditioning):
     """p(high-resolution luma | low-resolution planes), factorised over the steps of a cell."""
@@ -39,7 +42,7 @@ class LumaPixelCNN(Conditioning):
         self.chain, self.to_mixture = nn.ModuleList(), nn.ModuleList()
         known = 0
         for step in self.steps:
-            self.chain.append(ResidualBlock(config.channels, known))
+            self.chain.append(ResidualBlock(config.channels, known, config.chain_inner))
             self.to_mixture.append(_mixture_head(config, len(step)))
             known += len(step)
 

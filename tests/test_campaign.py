@@ -1,0 +1,322 @@
+"""Campaigns: training that can be killed, watched and harvested."""
+
+import multiprocessing
+import multiprocessing.process
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from conftest import picture
+
+from upscale.errors import UpscaleError
+from upscale.lab import cards
+from upscale.lab.campaign import journal
+from upscale.lab.campaign.journal import Entry, Journal
+from upscale.lab.campaign.plan import Campaign
+from upscale.lab.campaign.run import is_running, run
+from upscale.lab.campaign.status import Curve, curves, expected
+from upscale.lab.cli import main as lab
+from upscale.media.picture import write_picture
+from upscale.models import weights
+
+KILLS = 10
+
+TINY = """
+calibration = "$PICTURES"
+
+[training]
+lessons = ["$PICTURES"]
+validation = ["$PICTURES"]
+kind = "luma"
+scale = 2
+batch = 2
+crop = 32
+channels = 4
+blocks = 1
+checkpoint_every = 5
+
+[[stage]]
+name = "first"
+steps = {steps}
+validate_every = 20
+
+[[stage]]
+name = "second"
+initial = ["first"]
+ships = "tiny"
+steps = {steps}
+learning_rate = 1e-3
+checkpoint_every = 7
+validate_every = 30
+"""
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(2):
+        grain = np.random.default_rng(number).integers(-20, 20, (80, 96, 3))
+        write_picture(
+            folder / f"{number}.png", (picture(96, 80, number) + grain).clip(0, 255).astype(np.uint8)
+        )
+    monkeypatch.setenv("PICTURES", str(folder))
+    return folder
+
+
+def plan(folder: Path, steps: int = 12, text: str = TINY) -> Path:
+    path = folder / "tiny.toml"
+    path.write_text(text.format(steps=steps))
+    return path
+
+
+def campaign(*arguments: object) -> Result:
+    return CliRunner().invoke(lab, ["campaign", *map(str, arguments)])
+
+
+def started(file: Path, place: Path) -> subprocess.Popen[str]:
+    script = "from upscale.lab.cli import main; main(prog_name='upscale-lab')"
+    command = [sys.executable, "-c", script, "campaign", "run", str(file), "--place", str(place)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def unkind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The tests' own process keeps its priority, threads and signals."""
+    monkeypatch.setattr("upscale.lab.campaign.run.yield_to_others", lambda: None)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def test_a_campaign_that_is_killed_ends_with_the_same_weights(pictures: Path, tmp_path: Path) -> None:
+    """Bit for bit, after ten SIGKILLs at random moments while it trains, as if there had been none."""
+    file, straight, killed = plan(tmp_path, 150), tmp_path / "straight", tmp_path / "killed"
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["upscale.lab.campaign.run"])  # imports torch once and not twelve times
+
+    def started(place: Path) -> multiprocessing.process.BaseProcess:
+        process = context.Process(target=run_quietly, args=(file, place))
+        process.start()
+        return process
+
+    def ended(process: multiprocessing.process.BaseProcess) -> int | None:
+        process.join()
+        return process.exitcode
+
+    assert ended(started(straight)) == 0
+    moments = random.Random(2)
+    for _ in range(KILLS):
+        before = steps(killed)
+        process = started(killed)
+        while process.is_alive() and steps(killed) == before:  # until it has gone on
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0, 0.08))
+        process.kill()
+        assert ended(process) == -signal.SIGKILL  # it was not done yet
+    assert ended(started(killed)) == 0
+    for name in ("first", "first.best", "second", "second.best"):
+        ours, theirs = (place / "tiny" / f"{name}.safetensors" for place in (straight, killed))
+        assert weights.describe(ours).training == weights.describe(theirs).training
+        state = weights.load(theirs).state_dict()
+        for key, value in weights.load(ours).state_dict().items():
+            assert torch.equal(state[key], value), (name, key)
+
+
+def run_quietly(file: Path, place: Path) -> None:
+    run([Campaign.read(file, place)], 1, lambda line: None)
+
+
+def steps(place: Path) -> tuple[int, ...]:
+    """When each checkpoint was written."""
+    files = [place / "tiny" / f"{name}.checkpoint" for name in ("first", "second")]
+    return tuple(file.stat().st_mtime_ns if file.exists() else 0 for file in files)
+
+
+def test_a_signal_stops_after_the_step_and_nothing_is_lost(pictures: Path, tmp_path: Path) -> None:
+    text = TINY.replace("checkpoint_every = 5", "checkpoint_every = 1000000")
+    file = plan(tmp_path, 100_000, text)
+    process = started(file, tmp_path)
+    assert process.stderr is not None
+    line = process.stderr.readline()  # the first validation
+    assert "tiny first  step 20/100000  loss " in line
+    process.terminate()
+    told = process.communicate()[1]
+    assert process.returncode == 130
+    assert "stopping after the current step" in told
+    entries = journal.read(tmp_path / "tiny")
+    assert Campaign.read(file, tmp_path).stages[0].done() == entries[-1].step > 20
+
+
+def test_a_campaign_yields_to_whatever_else_runs(pictures: Path, tmp_path: Path) -> None:
+    psutil = pytest.importorskip("psutil")
+    process = started(plan(tmp_path, 100_000), tmp_path)
+    assert process.stderr is not None
+    process.stderr.readline()
+    try:
+        running = psutil.Process(process.pid)
+        assert running.nice() == 19
+        if hasattr(psutil, "IOPRIO_CLASS_IDLE"):
+            assert running.ionice().ioclass == psutil.IOPRIO_CLASS_IDLE
+        assert is_running(tmp_path)
+        second = campaign("run", tmp_path / "tiny.toml", "--place", tmp_path)
+        assert second.exit_code == 1
+        assert "another campaign runs in" in second.stderr
+        assert "tiny: running" in campaign("status", tmp_path / "tiny.toml", "--place", tmp_path).stdout
+    finally:
+        process.kill()
+        process.communicate()
+    assert not is_running(tmp_path)  # a dead process holds no lock
+
+
+@pytest.mark.usefixtures("unkind")
+def test_from_the_file_to_shipped_weights(pictures: Path, tmp_path: Path) -> None:
+    file, shipping = plan(tmp_path), tmp_path / "weights"
+    shipping.mkdir()
+    (shipping / "tiny.md").write_text(
+        f"# tiny\n\n<!-- $ upscale-lab describe {shipping}/tiny.safetensors -->\nold\n<!-- end -->\nrest\n"
+    )
+    early = campaign("harvest", file, "--place", tmp_path, "--weights", shipping)
+    assert early.exit_code == 1
+    assert "no weights to ship in it yet" in early.stderr
+    ran = campaign("run", file, "--place", tmp_path)
+    assert ran.exit_code == 0, ran.output
+    assert "tiny second  step 12/12" in ran.stderr
+    again = campaign("run", file, "--place", tmp_path)
+    assert (again.exit_code, again.stderr) == (0, "")  # nothing is left to do
+    told = campaign("status", file, "--place", tmp_path, "--plot", tmp_path / "plot.png")
+    assert told.exit_code == 0, told.output
+    assert "tiny: not running" in told.stdout
+    assert "second: step 12/12, loss " in told.stdout
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+    first = campaign("harvest", file, "--place", tmp_path, "--weights", shipping)
+    assert "the first of its name" in first.stderr
+    shipped = weights.load(shipping / "tiny.safetensors")
+    assert all(bool(block.ranges[:2].all()) for chain in shipped.residual_blocks for block in chain)
+    card = (shipping / "tiny.md").read_text()
+    assert "steps_done 12" in card
+    assert "old" not in card
+    assert card.endswith("rest\n")
+    content = (shipping / "tiny.safetensors").read_bytes()
+    second = campaign("harvest", file, "--place", tmp_path, "--weights", shipping)
+    assert "0.000 dB worse; nothing is changed" in second.stderr
+    assert (shipping / "tiny.safetensors").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("[[stage]]", "[[stages]]"), "unknown key 'stages'"),
+        (('name = "first"', ""), "needs a name"),
+        (('name = "first"', 'name = "second"'), "two stages are called 'second'"),
+        (('kind = "luma"', 'kind = "gan"'), "no network is of the kind 'gan'"),
+        (("batch = 2", "bach = 2"), "bach"),
+        (("$PICTURES", "$NOWHERE"), "not set in the environment"),
+        (('validation = ["$PICTURES"]', ""), "lessons and validation are needed"),
+        (('name = "first"', 'name = "first"\ntask = "sing"'), "no task is called 'sing'"),
+        (("steps = 12", "steps = "), "not TOML"),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_one_line(
+    change: tuple[str, str], said: str, pictures: Path, tmp_path: Path
+) -> None:
+    file = plan(tmp_path, text=TINY.replace("{steps}", "12").replace(*change))
+    result = campaign("run", file, "--place", tmp_path)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert str(file) in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_campaigns_of_this_repository_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PHOTOS", "CLIPS", "FONTS"):
+        monkeypatch.setenv(name, f"/{name.lower()}")
+    root = Path(__file__).parent.parent
+    files = sorted((root / "training").glob("*.toml"))
+    assert files
+    shipped = set()
+    for file in files:
+        for stage in Campaign.read(file).stages:
+            shipped |= {candidate.name for candidate in stage.candidates}
+    assert {f"{name}.safetensors" for name in shipped} == {
+        path.name for path in (root / "weights").glob("*.safetensors")
+    }
+
+
+def test_a_journal_outlives_lines_that_were_cut_short(tmp_path: Path) -> None:
+    def entry(step: int, loss: float) -> Entry:
+        return Entry("a", step, 9, 0.0, loss)
+
+    first = Journal(tmp_path)
+    first.note(entry(1, 1.0))
+    first.note(entry(2, 2.0))
+    first.close()
+    path = tmp_path / journal.FILE
+    path.write_text(path.read_text()[:-9])  # a kill in the middle of a line
+    second = Journal(tmp_path)
+    second.note(entry(2, 2.5))
+    second.note(entry(3, 3.0))
+    second.close()
+    assert [each.loss for each in journal.read(tmp_path)] == [1.0, 2.5, 3.0]
+    third = Journal(tmp_path)
+    third.note(entry(2, 7.0))  # done again
+    third.close()
+    assert [each.loss for each in journal.read(tmp_path)] == [1.0, 3.0, 7.0]
+
+
+def test_time_without_work_does_not_count(pictures: Path, tmp_path: Path) -> None:
+    plans = Campaign.read(plan(tmp_path), tmp_path)
+    times = [0.0, 360.0, 90_000.0, 90_360.0]
+    entries = [
+        Entry("second", n, 12, at, validation={"temperature 0": n}, score=float(n))
+        for n, at in enumerate(times)
+    ]
+    (curve,) = curves(plans, entries)
+    assert curve.name == "tiny"
+    assert curve.hours == pytest.approx([0, 0.1, 0.1, 0.2])
+
+
+def test_what_is_to_be_expected_goes_on_as_it_went() -> None:
+    hours = [0.1 * number for number in range(1, 30)]
+    curve = Curve("a", hours, [33 - 0.4 * hour**-0.5 for hour in hours])
+    assert expected(curve, 30.0) == pytest.approx(33 - 0.4 * 30**-0.5, abs=0.01)
+    assert expected(Curve("a", hours[:3], curve.scores[:3]), 30.0) is None
+    still = Curve("a", hours, [32.0] * len(hours))
+    assert expected(still, 30.0) == pytest.approx(32.0)
+
+
+def test_a_card_says_how_its_figures_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHOTOS", "my photos")
+    card = tmp_path / "card.md"
+    text = "a\n<!-- $ upscale-lab evaluate '$PHOTOS/v' --scale 4 -->\nold\n<!-- end -->\nb\n"
+    card.write_text(text)
+    asked: list[list[str]] = []
+
+    def printed(arguments: list[str]) -> str:
+        asked.append(arguments)
+        return "new \\1\n"
+
+    assert cards.refresh(card, printed) == 1
+    assert asked == [["evaluate", "my photos/v", "--scale", "4"]]
+    assert card.read_text() == text.replace("old", "new \\1")
+
+    def failing(arguments: list[str]) -> str:
+        raise UpscaleError("no")
+
+    with pytest.raises(UpscaleError):
+        cards.refresh(card, failing)
+    assert "new" in card.read_text()
+    card.write_text("<!-- $ upscale-lab describe nothing.safetensors -->\n<!-- end -->\n")
+    with pytest.raises(UpscaleError, match=r"describe nothing.safetensors failed"):
+        cards.refresh(card)

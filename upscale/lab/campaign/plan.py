@@ -1,0 +1,117 @@
+"""What a campaign is: a file that says what is to be trained, from what, in which stages, for how long.
+
+    [training]                     # what every stage that trains has, unless it says otherwise
+    lessons = ["$PHOTOS/train"]    # variables are the environment's
+    validation = ["$PHOTOS/validation"]
+    kind = "luma"                  # this and most of the rest: see TrainOptions
+
+    [[stage]]                      # one after the other
+    name = "first"                 # of its files, and for later stages
+    steps = 20000
+
+    [[stage]]
+    name = "second"
+    initial = ["first"]            # weights to begin with: of earlier stages, or files
+    ships = "clean-x4-luma"        # in weights/, by `campaign harvest`; stages may share one
+    steps = 100000
+
+``task = "shards"`` or ``"judge"`` makes a stage another entry of ``TASKS``.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from upscale.errors import UpscaleError, UsageError
+from upscale.lab.campaign.tasks import TASKS, Task
+
+PLACE = "UPSCALE_CAMPAIGNS"
+"""The environment variable that says where campaigns keep their work."""
+
+DEFAULT_PLACE = "~/.local/share/upscale/campaigns"
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """Read from a file; ``folder`` is where its checkpoints, weights and journal are."""
+
+    name: str
+    folder: Path
+    stages: tuple[Task, ...]
+    calibration: Path | None = None
+    """Pictures or shards: what networks for luma are calibrated on when they are harvested."""
+
+    @classmethod
+    def read(cls, path: Path, place: Path | None = None) -> "Campaign":
+        """Of the file ``path``, with its work in ``place``, else where $UPSCALE_CAMPAIGNS says.
+
+        Raises UsageError, which names the file, for what cannot be read or makes no sense."""
+        try:
+            content = tomllib.loads(path.read_text())
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+        except ValueError as error:
+            raise UsageError(f"{path}: not TOML ({error})") from error
+        folder = (place or Path(os.environ.get(PLACE, DEFAULT_PLACE)).expanduser()) / path.stem
+        try:
+            return cls._of(path.stem, content, folder)
+        except UpscaleError as error:
+            raise UsageError(f"{path}: {error}") from error
+
+    @classmethod
+    def _of(cls, name: str, content: dict[str, Any], folder: Path) -> "Campaign":
+        tables = content.pop("stage", [])
+        calibration = content.pop("calibration", None)
+        training = content.pop("training", {})
+        if content:
+            raise UsageError(f"unknown key {min(content)!r}")
+        stages: dict[str, Task] = {}
+        for table in tables:
+            if table.setdefault("task", "train") == "train":
+                table = {**training, **table}
+            stage = _stage(table, folder, stages)
+            if stage.name in stages:
+                raise UsageError(f"two stages are called {stage.name!r}")
+            stages[stage.name] = stage
+        if not stages:
+            raise UsageError("there is no [[stage]]")
+        at = None if calibration is None else Lookup(folder, stages).path(calibration)
+        return cls(name, folder, tuple(stages.values()), at)
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What the texts in a campaign's file stand for."""
+
+    folder: Path
+    stages: Mapping[str, Task]
+    """Those before."""
+
+    def path(self, text: str) -> Path:
+        """Of an earlier stage what it makes, else a path with the environment's variables filled in."""
+        if text in self.stages:
+            return self.stages[text].result
+        expanded = os.path.expandvars(text)
+        if "$" in expanded:
+            raise UsageError(f"{text}: this variable is not set in the environment")
+        return Path(expanded).expanduser()
+
+    def paths(self, texts: Sequence[str]) -> tuple[Path, ...]:
+        return tuple(map(self.path, texts))
+
+
+def _stage(table: dict[str, Any], folder: Path, before: Mapping[str, Task]) -> Task:
+    task = table.pop("task")
+    name = table.get("name")
+    if not name or "/" in name:
+        raise UsageError("every [[stage]] needs a name, which is part of the names of its files")
+    if task not in TASKS:
+        raise UsageError(f"stage {name!r}: no task is called {task!r}; there are {', '.join(TASKS)}")
+    try:
+        stage: Task = TASKS[task].read(table, folder, Lookup(folder, before))
+    except TypeError as error:
+        raise UsageError(f"stage {name!r}: {error}") from error
+    return stage

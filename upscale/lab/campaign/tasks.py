@@ -1,0 +1,208 @@
+"""What a stage of a campaign can be. To add a kind of stage is to add an entry to TASKS."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from upscale.errors import UsageError
+from upscale.lab.courses import COURSES, TrainOptions
+from upscale.lab.train import Places, Progress, steps_done, train
+
+
+class Finder(Protocol):
+    """Turns the texts of a campaign's file into paths: see ``plan.Lookup``."""
+
+    def path(self, text: str) -> Path: ...
+
+    def paths(self, texts: Sequence[str]) -> tuple[Path, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Weights that may ship: see ``harvest``."""
+
+    name: str
+    """Theirs in ``weights/``, as clean-x4-luma."""
+    path: Path
+    validation: tuple[Path, ...]
+    """What to measure them on."""
+
+
+class Task(Protocol):
+    """A stage."""
+
+    name: str
+
+    @classmethod
+    def read(cls, table: dict[str, Any], folder: Path, finder: Finder) -> Self:
+        """From its table in the campaign's file. Raises UsageError or TypeError for unknown keys."""
+
+    @property
+    def result(self) -> Path:
+        """What later stages take of it: a file of weights, or a folder."""
+
+    @property
+    def steps(self) -> int:
+        """How many there are to do."""
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """What of its results may ship, whether they are there yet or not."""
+
+    def done(self) -> int:
+        """How many steps are done, by what is on the disk."""
+
+    def score(self, validation: dict[str, float]) -> float:
+        """Which of its measures tells whether weights are better than others."""
+
+    def work(self) -> Iterator[Progress]:
+        """Do the rest; may be closed between two steps, and loses little when it is killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A run of ``train``."""
+
+    name: str
+    folder: Path
+    options: TrainOptions
+    places: Places
+    ships: str | None = None
+    """The weights in ``weights/`` that its best are for."""
+
+    @classmethod
+    def read(cls, table: dict[str, Any], folder: Path, finder: Finder) -> Self:
+        name = table.pop("name")
+        lessons, validation, initial = (
+            finder.paths(table.pop(key, [])) for key in ("lessons", "validation", "initial")
+        )
+        if not lessons or not validation:
+            raise UsageError(f"stage {name!r}: lessons and validation are needed")
+        ships = table.pop("ships", None)
+        options = TrainOptions(**table)
+        if options.kind not in COURSES:
+            raise UsageError(f"stage {name!r}: no network is of the kind {options.kind!r}")
+        output, checkpoint, best = (
+            folder / f"{name}{suffix}" for suffix in (".safetensors", ".checkpoint", ".best.safetensors")
+        )
+        places = Places(lessons, output, checkpoint, validation, initial, best)
+        return cls(name, folder, options, places, ships)
+
+    @property
+    def result(self) -> Path:
+        assert self.places.best is not None
+        return self.places.best
+
+    @property
+    def steps(self) -> int:
+        return self.options.steps
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        if self.ships is None:
+            return ()
+        return (Candidate(self.ships, self.result, tuple(self.places.validation)),)
+
+    def done(self) -> int:
+        return steps_done(self.places.checkpoint)
+
+    def score(self, validation: dict[str, float]) -> float:
+        return validation[COURSES[self.options.kind].decisive]
+
+    def work(self) -> Iterator[Progress]:
+        return train(self.options, self.places)
+
+
+@dataclass(frozen=True, slots=True)
+class Sharding:
+    """Files of samples for film networks, each a step: see ``shards``."""
+
+    name: str
+    result: Path
+    photos: Path
+    steps: int
+    first: int = 0
+    faces: Path | None = None
+    fonts: Path | None = None
+    clips: tuple[Path, ...] = ()
+
+    @classmethod
+    def read(cls, table: dict[str, Any], folder: Path, finder: Finder) -> Self:
+        found: dict[str, Any] = {
+            key: finder.path(table.pop(key)) for key in ("photos", "faces", "fonts") if key in table
+        }
+        clips = finder.paths(table.pop("clips", []))
+        return cls(result=folder / table["name"], clips=clips, **found, **table)
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        return ()
+
+    def _files(self) -> list[Path]:
+        return [
+            self.result / f"{number:04d}.safetensors"
+            for number in range(self.first, self.first + self.steps)
+        ]
+
+    def done(self) -> int:
+        return sum(path.exists() for path in self._files())
+
+    def work(self) -> Iterator[Progress]:
+        from upscale.lab import shards
+        from upscale.lab.scenes import Stock
+
+        self.result.mkdir(parents=True, exist_ok=True)
+        stock = Stock.load(self.photos, self.faces, self.fonts, self.clips, shards.SIDE * 4 + 1)
+        for step, path in enumerate(self._files(), 1):
+            if not path.exists():
+                shards.write_shard(stock, path, int(path.stem))
+                yield Progress(step)
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """One judge for several film networks: see ``judging.teach_judge``. Begins anew after a kill."""
+
+    name: str
+    result: Path
+    """A folder with the weights of the other stages, by their names, with the judge in them."""
+    weights: tuple[Path, ...]
+    lessons: Path
+    validation: Path
+    steps: int
+    ships: tuple[str, ...] = ()
+    """What each of ``weights`` is for, in ``weights/``; none is for anything where this is empty."""
+
+    @classmethod
+    def read(cls, table: dict[str, Any], folder: Path, finder: Finder) -> Self:
+        paths: dict[str, Any] = {key: finder.path(table.pop(key)) for key in ("lessons", "validation")}
+        weights, ships = finder.paths(table.pop("weights")), tuple(table.pop("ships", ()))
+        if ships and len(ships) != len(weights):
+            raise UsageError(f"stage {table['name']!r}: ships has another length than weights")
+        return cls(result=folder / table["name"], weights=weights, ships=ships, **paths, **table)
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        return tuple(
+            Candidate(name, self.result / path.name, (self.validation,))
+            for name, path in zip(self.ships, self.weights, strict=False)
+        )
+
+    def done(self) -> int:
+        return self.steps if self.result.exists() else 0
+
+    def work(self) -> Iterator[Progress]:
+        from upscale.lab.judging import teach_judge
+
+        partial = self.result.with_suffix(".part")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        copies = [Path(shutil.copy(path, partial / path.name)) for path in self.weights]
+        for verdict in teach_judge(copies, self.lessons, self.validation, self.steps):
+            yield Progress(verdict.step, verdict.taught)
+        partial.rename(self.result)
+
+
+TASKS: dict[str, type[Any]] = {"train": Training, "shards": Sharding, "judge": Judging}
