@@ -29,14 +29,17 @@ from upscale.lab.dataset import (
     sharpness,
     whole_pictures,
 )
+from upscale.lab.evaluate import Trials, _answers
 from upscale.lab.metrics import psnr, ssim
+from upscale.lab.pairs import paper_luma
 from upscale.lab.train import Places, schedule, train
-from upscale.media.picture import lanczos, read_picture, to_rgb, write_picture
+from upscale.media.picture import from_rgb, lanczos, read_picture, read_rgb, to_rgb, write_picture
 from upscale.models import weights
 from upscale.models.catalog import CLEAN, find_stage
 from upscale.models.luma import LumaConfig, LumaPixelCNN
 from upscale.planes import WINDOW
 from upscale.sampling.multiscale import sample_luma
+from upscale.sampling.options import SampleOptions
 
 
 @pytest.fixture
@@ -338,6 +341,94 @@ def test_the_quality_table(pictures: Path) -> None:
     assert rows["clean, temperature 0"]["PSNR-Y"] > rows["clean, temperature 1"]["PSNR-Y"]
     assert 0 < rows["clean, temperature 1"]["bits/px"] < 8
     assert "| Lanczos |" in evaluate(str(pictures), "--scale", "4", "-t", "0").stdout
+
+
+def pair_names(large: str, small: str) -> list[tuple[str, str]]:
+    return [(large.format(number), small.format(number)) for number in (1, 2)]
+
+
+def write_pairs(folder: Path, names: list[tuple[str, str]], extra: int = 0) -> None:
+    """Pictures and the same at a quarter; the large ones have ``extra`` rows more."""
+    for number, (large, small) in enumerate(names):
+        rgb = picture(64, 48 + extra, number)
+        for name, content in (
+            (large, rgb),
+            (small, rgb[: 48 // 4 * 4].reshape(12, 4, 16, 4, 3).mean((1, 3))),
+        ):
+            (folder / name).parent.mkdir(exist_ok=True)
+            write_picture(folder / name, content.round().astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("names", "folders"),
+    [
+        (pair_names("img_{}_SRF_4_HR.png", "img_{}_SRF_4_LR.png"), ["."]),
+        (pair_names("hr/{}.png", "lr/{}x4.png"), ["hr", "lr"]),
+    ],
+)
+def test_pairs_are_measured_as_papers_do(
+    names: list[tuple[str, str]], folders: list[str], tmp_path: Path
+) -> None:
+    write_pairs(tmp_path, names, extra=3)
+    result = evaluate(*(str(tmp_path / name) for name in folders), "--pairs", "-t", "0", "--json")
+    assert result.exit_code == 0, result.output
+    table = json.loads(result.stdout)
+    assert table["pictures"] == 2
+    scores = []
+    for large, small in names:  # the protocol, spelled out
+        truth, low = (read_rgb(tmp_path / name) for name in (large, small))
+        low_planes = torch.from_numpy(from_rgb(low))[None]
+        bicubic = torch.nn.functional.interpolate(
+            low_planes, size=(48, 64), mode="bicubic", antialias=True
+        )[0]
+        weights_of = np.array([65.481, 128.553, 24.966]) / 255
+        error = (to_rgb(bicubic.numpy()).astype(float) - truth[:48].astype(float)) @ weights_of
+        scores.append(10 * np.log10(255**2 / np.mean(error[4:-4, 4:-4] ** 2)))
+    assert table["rows"]["bicubic"]["PSNR-Y"] == pytest.approx(np.mean(scores), abs=1e-3)
+    assert table["rows"]["clean, temperature 0"]["bits/px"] > 0
+
+
+def test_bicubic_beside_pairs_is_that_of_matlab() -> None:
+    """Its kernel has a = -0.5: a quarter of a pixel from the centre it is 0.8671875."""
+    point = torch.zeros(3, 9, 9)
+    point[:, 4, 4] = 1
+    trials = Trials((), 2, paper_luma, bicubic=-0.5)
+    high = torch.zeros(3, 18, 18)
+    name, answer, _ = next(_answers(point, high, trials, (0.0,), SampleOptions(), ()))
+    assert name == "bicubic"
+    assert answer[0].max() == pytest.approx(0.8671875**2, abs=1e-5)
+
+
+def test_luma_of_papers_is_limited_bt601() -> None:
+    rgb = np.array([[[0, 0, 0], [255, 255, 255], [255, 0, 0]]], np.uint8)
+    luma = paper_luma(from_rgb(rgb)) * 255
+    assert luma.flatten().tolist() == pytest.approx([16, 235, 16 + 65.481])
+    assert (to_rgb(from_rgb(rgb)) == rgb).all()
+
+
+@pytest.mark.parametrize(
+    ("names", "arguments", "said"),
+    [
+        ([("a_HR.png", "a_LR.png"), ("b_HR.png", "c_LR.png")], ["."], "2 large pictures, and 1 small ones"),
+        ([("a.png", "b.png")], ["."], "0 large pictures"),
+        ([("hr/a.png", "lr/b.png")], ["hr", "lr"], "b.png is no pair of a.png"),
+        ([("hr/a.png", "lr/a.png")], ["hr", "lr", "hr"], "pairs are in one folder"),
+        ([("a_HR.png", "a_LR.png")], [".", "--scale", "2"], "which is no x2"),
+        ([("a_HR.png", "a_LR.png")], [".", "--side", "8"], "leave --side out"),
+    ],
+)
+def test_pairs_that_are_none(
+    names: list[tuple[str, str]],
+    arguments: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_pairs(tmp_path, names)
+    monkeypatch.chdir(tmp_path)
+    result = evaluate(*arguments, "--pairs")
+    assert result.exit_code == 2
+    assert said in result.stderr
 
 
 @pytest.mark.parametrize("model", ["raster", "nearest"])

@@ -241,6 +241,12 @@ def shards(
 @click.option("--device", default="auto", show_default=True)
 @click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True)
 @click.option("--color", is_flag=True, help="Colours: made grey, and coloured again.")
+@click.option(
+    "--pairs",
+    is_flag=True,
+    help="Pictures that others made small, measured as papers do: a folder with *HR* beside *LR*, or two "
+    "folders, first that of the large ones.",
+)
 @click.option("--sheet", type=FILE, help="Of colours: 24 of the pictures, before and after, into a JPEG.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 @reporting_errors
@@ -257,6 +263,7 @@ def evaluate(
     device: str,
     precision: str,
     color: bool,
+    pairs: bool,
     sheet: Path | None,
     as_json: bool,
 ) -> None:
@@ -304,17 +311,21 @@ def evaluate(
         return
     from upscale.lab import evaluate as evaluation
 
-    if len(inputs) > 1:
-        raise click.UsageError("one folder of pictures at a time")
+    if pairs:
+        if side:
+            raise click.UsageError("--pairs are measured whole; leave --side out")
+        trials = evaluation.Trials.of_pairs(inputs, int(scale))
+    elif len(inputs) > 1:
+        raise click.UsageError("one folder of pictures at a time; two of large and small ones with --pairs")
+    else:
+        trials = evaluation.Trials.made_small(inputs[0], int(scale), side)
     table = evaluation.Table(int(scale))
     for table in evaluation.evaluate(
-        inputs[0],
-        int(scale),
+        trials,
         temperatures or evaluation.TEMPERATURES,
         perceptual,
         sample,
         models or evaluation.MODELS,
-        side,
     ):
         click.echo(f"{table.pictures} measured", err=True)
     if as_json:

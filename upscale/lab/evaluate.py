@@ -1,9 +1,10 @@
-"""Quality on a folder of pictures: our models against bicubic and Lanczos, in the same run."""
+"""Quality on pictures: our models against bicubic and Lanczos, in the same run."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ from torch import Tensor
 
 from upscale.errors import UsageError
 from upscale.lab.dataset import cropped, downsample
-from upscale.lab.metrics import psnr, ssim
+from upscale.lab.metrics import BORDER, psnr, ssim
+from upscale.lab.pairs import find_pairs, paper_luma
 from upscale.lab.perceptual import Distance, distances
 from upscale.media.picture import find_pictures, lanczos, read_picture, to_rgb
 from upscale.models.catalog import find_model
@@ -45,35 +47,68 @@ class Table:
         return list(dict.fromkeys(measure for row in self.rows.values() for measure in row))
 
 
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """Pictures to measure on, and how."""
+
+    pictures: Iterable[tuple[Tensor, Tensor]]
+    """Small and large ones, full-range Y'CbCr [3, H, W] in [0, 1]."""
+    scale: int
+    luma: Callable[[NDArray[np.float32]], Tensor]
+    """What is compared of a picture, [1, 1, H, W]."""
+    border: int = BORDER
+    """Pixels on each side that are not."""
+    bicubic: float = -0.75
+    """The parameter a of the bicubic that is compared with: PyTorch's and OpenCV's, or MATLAB's -0.5."""
+
+    @classmethod
+    def made_small(cls, folder: Path, scale: int, side: int = 0) -> Self:
+        """The clean track: every picture of ``folder``, or its middle ``side`` pixels."""
+
+        def pictures() -> Iterator[tuple[Tensor, Tensor]]:
+            for path in find_pictures(folder):
+                picture = read_picture(path)
+                high = cropped(torch.from_numpy(middle(picture, side) if side else picture), scale)
+                yield downsample(high[None], scale)[0], high
+
+        return cls(pictures(), scale, rounded_luma)
+
+    @classmethod
+    def of_pairs(cls, folders: Sequence[Path], scale: int) -> Self:
+        """What others have made small, by the papers' protocol: see ``pairs``."""
+        found = find_pairs(folders)
+        return cls((pair.read(scale) for pair in found), scale, paper_luma, scale, -0.5)
+
+
+def rounded_luma(planes: NDArray[np.float32]) -> Tensor:
+    """Of Y'CbCr [3, H, W], rounded to 8 bit: [1, 1, H, W]."""
+    return torch.from_numpy((np.round(planes[:1].clip(0, 1) * 255) / 255).astype(np.float32))[None]
+
+
 def evaluate(
-    folder: Path,
-    scale: int,
+    trials: Trials,
     temperatures: tuple[float, ...],
     perceptual: tuple[str, ...],
     sample: SampleOptions,
     models: tuple[str, ...] = MODELS,
-    side: int = 0,
 ) -> Iterator[Table]:
-    """Measure ``models`` on every picture of ``folder``, or its middle ``side`` pixels, on the clean track;
-    yields the table so far after each.
+    """Measure ``models`` on pictures; yields the table so far after each.
 
-    PSNR and SSIM are of luma, rounded to 8 bit; bits per pixel are what a PixelCNN would need to code the
+    PSNR and SSIM are of luma; bits per pixel are what a PixelCNN would need to code the
     true luma given the small picture, whatever the temperature: they stand at the last; the perceptual
     distances see the middle of the picture in RGB. Raises UpscaleError where the folder holds no pictures,
     the extra for the distances is missing, or there is no such model.
     """
+    scale = trials.scale
     for model in map(find_model, models):
         if not model.families or model.stages(scale) != [scale]:
             raise UsageError(f"{model.name} has no network for x{scale} to measure")
     measures = distances(perceptual)
     sums: dict[str, dict[str, float]] = {}
     table = Table(scale)
-    for path in find_pictures(folder):
-        picture = read_picture(path)
-        high = cropped(torch.from_numpy(middle(picture, side) if side else picture), scale)
-        low = downsample(high[None], scale)[0]
-        for name, answer, chosen in _answers(low, high, scale, temperatures, sample, models):
-            measured = _measured(answer, high, measures)
+    for low, high in trials.pictures:
+        for name, answer, chosen in _answers(low, high, trials, temperatures, sample, models):
+            measured = _measured(answer, high, trials, measures)
             if chosen is not None and chosen.temperature == temperatures[-1]:
                 measured["bits/px"] = bits_per_pixel(low, high, scale, chosen)
             row = sums.setdefault(name, {})
@@ -104,14 +139,16 @@ def bits_per_pixel(low: Tensor, high: Tensor, scale: int, sample: SampleOptions)
 def _answers(
     low: Tensor,
     high: Tensor,
-    scale: int,
+    trials: Trials,
     temperatures: tuple[float, ...],
     sample: SampleOptions,
     models: tuple[str, ...],
 ) -> Iterator[tuple[str, NDArray[np.float32], SampleOptions | None]]:
     """Name, picture [3, H, W], and how it was sampled, if it was at a temperature."""
-    size = tuple(high.shape[1:])
-    bicubic = F.interpolate(low[None], size=size, mode="bicubic", align_corners=False)[0]
+    size, scale = tuple(high.shape[1:]), trials.scale
+    # Of PyTorch's two bicubics the antialiasing one has MATLAB's parameter.
+    antialias = trials.bicubic == -0.5
+    bicubic = F.interpolate(low[None], size=size, mode="bicubic", antialias=antialias)[0]
     yield "bicubic", bicubic.numpy(), None
     yield "Lanczos", np.stack([lanczos(plane, (size[0], size[1])) for plane in low.numpy()]), None
     for model in models:
@@ -131,11 +168,15 @@ def _enlarged(low: Tensor, scale: int, chosen: SampleOptions) -> NDArray[np.floa
     return np.concatenate(upscaler(planes))
 
 
-def _measured(answer: NDArray[np.float32], high: Tensor, measures: dict[str, Distance]) -> dict[str, float]:
-    rounded = (np.round(answer.clip(0, 1) * 255) / 255).astype(np.float32)
-    luma, truth = torch.from_numpy(rounded)[None, :1], high[None, :1]
-    values = {"PSNR-Y": psnr(luma, truth), "SSIM": ssim(luma, truth)}
+def _measured(
+    answer: NDArray[np.float32], high: Tensor, trials: Trials, measures: dict[str, Distance]
+) -> dict[str, float]:
+    luma, truth = trials.luma(answer), trials.luma(high.numpy())
+    values = {
+        name: measure(luma, truth, trials.border) for name, measure in (("PSNR-Y", psnr), ("SSIM", ssim))
+    }
     if measures:
+        rounded = (np.round(answer.clip(0, 1) * 255) / 255).astype(np.float32)
         pictures = to_rgb(middle(rounded)), to_rgb(middle(high.numpy()))
         values |= {name: measure(*pictures) for name, measure in measures.items()}
     return values

@@ -58,11 +58,7 @@ def sequence_location(path: Path) -> str:
 
 def read_picture(path: Path) -> NDArray[np.float32]:
     """Y'CbCr of a picture, [3, H, W] in [0, 1], 4:4:4; of a JPEG the very planes that it stores."""
-    try:
-        with av.open(location(path)) as container:
-            frame = next(container.decode(video=0))
-    except (av.FFmpegError, StopIteration) as error:
-        raise UpscaleError(f"{path}: cannot be read as a picture ({error})") from error
+    frame = _decoded(path)
     if not frame.format.name.endswith("444p"):
         frame = frame.reformat(
             format="yuv444p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.JPEG
@@ -70,6 +66,19 @@ def read_picture(path: Path) -> NDArray[np.float32]:
         frame.color_range = ColorRange.JPEG
     luma, chroma = to_planes(frame)
     return np.concatenate([luma, chroma])
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """A picture as RGB [H, W, 3]."""
+    return _decoded(path).to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+
+
+def _decoded(path: Path) -> av.VideoFrame:
+    try:
+        with av.open(location(path)) as container:
+            return next(container.decode(video=0))
+    except (av.FFmpegError, StopIteration) as error:
+        raise UpscaleError(f"{path}: cannot be read as a picture ({error})") from error
 
 
 def write_picture(path: Path, rgb: NDArray[np.uint8]) -> None:
@@ -94,6 +103,13 @@ def to_rgb(planes: NDArray[np.float32]) -> NDArray[np.uint8]:
     luma, blue, red = planes[0], planes[1] - 0.5, planes[2] - 0.5
     rgb = np.stack([luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue], -1)
     return np.round(rgb.clip(0, 1) * 255).astype(np.uint8)
+
+
+def from_rgb(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """RGB [H, W, 3] -> full-range BT.601 Y'CbCr [3, H, W], not rounded: the inverse of ``to_rgb``."""
+    red, green, blue = np.moveaxis(rgb.astype(np.float32) / 255, -1, 0)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    return np.stack([luma, 0.5 + (blue - luma) / 1.772, 0.5 + (red - luma) / 1.402])
 
 
 def lanczos(plane: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

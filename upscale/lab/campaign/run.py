@@ -57,7 +57,7 @@ def _entries(stage: Task, stop: "Stop") -> Iterator[Entry]:
     if done >= steps:
         return
     losses: list[float] = []
-    since = time.monotonic()
+    since = 0.0  # the first step, as what comes before it is loading
     # Closing it writes a checkpoint.
     with contextlib.closing(stage.work()) as work:  # type: ignore[type-var]
         for report in work:
@@ -65,6 +65,8 @@ def _entries(stage: Task, stop: "Stop") -> Iterator[Entry]:
                 losses.append(report.loss)
             is_last = report.step >= steps or stop.asked
             now = time.monotonic()
+            if not since:
+                since, done = now, report.step
             if is_last or report.validation or now - since >= EVERY:
                 yield _entry(stage, report, losses, (now - since) / max(report.step - done, 1))
                 losses, since, done = [], time.monotonic(), report.step
