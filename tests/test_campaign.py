@@ -156,7 +156,7 @@ def test_a_signal_stops_after_the_step_and_nothing_is_lost(pictures: Path, tmp_p
     assert process.returncode == 130
     assert "stopping after the current step" in told
     entries = journal.read(tmp_path / "tiny")
-    assert Campaign.read(file, tmp_path).stages[0].done() == entries[-1].step > 20
+    assert Campaign.read(file, tmp_path).stages[0].done() == entries[-1].step >= 20
 
 
 def test_a_campaign_yields_to_whatever_else_runs(pictures: Path, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_campaign_yields_to_whatever_else_runs(pictures: Path, tmp_path: Path)
         assert running.nice() == 19
         if hasattr(psutil, "IOPRIO_CLASS_IDLE"):
             assert running.ionice().ioclass == psutil.IOPRIO_CLASS_IDLE
-        assert is_running(tmp_path)
+        assert is_running(Campaign.read(tmp_path / "tiny.toml", tmp_path))
         second = campaign("run", tmp_path / "tiny.toml", "--place", tmp_path)
         assert second.exit_code == 1
         assert "another campaign runs in" in second.stderr
@@ -177,7 +177,14 @@ def test_a_campaign_yields_to_whatever_else_runs(pictures: Path, tmp_path: Path)
     finally:
         process.kill()
         process.communicate()
-    assert not is_running(tmp_path)  # a dead process holds no lock
+    assert not is_running(Campaign.read(tmp_path / "tiny.toml", tmp_path))  # a dead process holds no lock
+
+
+def test_the_status_needs_no_data(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PICTURES")
+    told = campaign("status", plan(tmp_path), "--place", tmp_path)
+    assert told.exit_code == 0, told.output
+    assert "first: step 0/12" in told.stdout
 
 
 @pytest.mark.usefixtures("unkind")
@@ -190,6 +197,7 @@ def test_from_the_file_to_shipped_weights(pictures: Path, tmp_path: Path) -> Non
     early = campaign("harvest", file, "--place", tmp_path, "--weights", shipping)
     assert early.exit_code == 1
     assert "no weights to ship in it yet" in early.stderr
+    file.write_text(file.read_text().replace("validate_every = 30", "validate_every = 6"))
     ran = campaign("run", file, "--place", tmp_path)
     assert ran.exit_code == 0, ran.output
     assert "tiny second  step 12/12" in ran.stderr
@@ -199,13 +207,14 @@ def test_from_the_file_to_shipped_weights(pictures: Path, tmp_path: Path) -> Non
     assert told.exit_code == 0, told.output
     assert "tiny: not running" in told.stdout
     assert "second: step 12/12, loss " in told.stdout
+    assert "hours of work" in told.stdout
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     first = campaign("harvest", file, "--place", tmp_path, "--weights", shipping)
     assert "the first of its name" in first.stderr
     shipped = weights.load(shipping / "tiny.safetensors")
     assert all(bool(block.ranges[:2].all()) for chain in shipped.residual_blocks for block in chain)
     card = (shipping / "tiny.md").read_text()
-    assert "steps_done 12" in card
+    assert "steps_done" in card
     assert "old" not in card
     assert card.endswith("rest\n")
     content = (shipping / "tiny.safetensors").read_bytes()
@@ -308,7 +317,7 @@ def test_a_card_says_how_its_figures_are_made(tmp_path: Path, monkeypatch: pytes
         return "new \\1\n"
 
     assert cards.refresh(card, printed) == 1
-    assert asked == [["evaluate", "my photos/v", "--scale", "4"]]
+    assert asked == [["upscale-lab", "evaluate", "my photos/v", "--scale", "4"]]
     assert card.read_text() == text.replace("old", "new \\1")
 
     def failing(arguments: list[str]) -> str:
@@ -319,4 +328,7 @@ def test_a_card_says_how_its_figures_are_made(tmp_path: Path, monkeypatch: pytes
     assert "new" in card.read_text()
     card.write_text("<!-- $ upscale-lab describe nothing.safetensors -->\n<!-- end -->\n")
     with pytest.raises(UpscaleError, match=r"describe nothing.safetensors failed"):
+        cards.refresh(card)
+    card.write_text("<!-- $ rm -r / -->\n<!-- end -->\n")
+    with pytest.raises(UpscaleError, match=r"begins with upscale-lab or python"):
         cards.refresh(card)

@@ -19,17 +19,23 @@ from pathlib import Path
 
 from upscale.errors import UpscaleError
 
-FIGURES = re.compile(r"(<!-- \$ upscale-lab (.+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+FIGURES = re.compile(r"(<!-- \$ (.+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+LAB = [sys.executable, "-c", "from upscale.lab.cli import main; main(prog_name='upscale-lab')"]
+
+PROGRAMS = {"upscale-lab": LAB, "python": [sys.executable]}
+"""What a command may begin with, and how that is run: in a process of its own, which sees the weights that
+are there now."""
 
 Printed = Callable[[list[str]], str]
-"""What ``upscale-lab`` with these arguments prints."""
+"""What a command prints."""
 
 
 def refresh(card: Path, printed: Printed | None = None) -> int:
     """Make the figures of a card anew, and answer with how many commands there were.
 
     Raises UpscaleError if one of them fails, and then leaves the card as it was."""
-    run = printed or lab
+    run = printed or output
     text, count = FIGURES.subn(
         lambda found: f"{found[1]}{run(_arguments(found[2])).strip()}\n{found[4]}", card.read_text()
     )
@@ -73,10 +79,11 @@ def _listed(facts: dict[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in facts.items())
 
 
-def lab(arguments: list[str]) -> str:
-    """What ``upscale-lab`` prints, in a process of its own: it sees the weights that are there now."""
-    script = "from upscale.lab.cli import main; main(prog_name='upscale-lab')"
-    done = subprocess.run([sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, text=True)
+def output(command: list[str]) -> str:
+    """What a command prints. Raises UpscaleError if it fails, or begins with none of PROGRAMS."""
+    if command[0] not in PROGRAMS:
+        raise UpscaleError(f"{shlex.join(command)}: a card's command begins with {' or '.join(PROGRAMS)}")
+    done = subprocess.run([*PROGRAMS[command[0]], *command[1:]], stdout=subprocess.PIPE, text=True)
     if done.returncode:
-        raise UpscaleError(f"upscale-lab {shlex.join(arguments)} failed; the card is as it was")
+        raise UpscaleError(f"{shlex.join(command)} failed; the card is as it was")
     return done.stdout

@@ -64,9 +64,9 @@ def status(files: tuple[Path, ...], place: Path | None, plot: Path | None) -> No
     if plot is not None and plot.suffix.lower() != ".png":
         raise click.UsageError(f"{plot}: the plot is a PNG; give it a name that ends in .png")
     found = []
-    for plan in (_read(file, place) for file in files):
+    for plan in (_read(file, place, needs_data=False) for file in files):
         click.echo(statuses.status(plan))
-        found += statuses.curves(plan, read(plan.folder))
+        found += [curve for curve in statuses.curves(plan, read(plan.folder)) if len(curve.hours) > 1]
     if found:
         click.echo(statuses.terminal_plot(found, min(shutil.get_terminal_size().columns, 100), 16))
         if plot is not None:
@@ -105,10 +105,10 @@ def harvest(file: Path, place: Path | None, weights: Path) -> None:
         cards.refresh(card)
 
 
-def _read(file: Path, place: Path | None) -> "Campaign":
+def _read(file: Path, place: Path | None, needs_data: bool = True) -> "Campaign":
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise UpscaleError(f"{missing[0]} is not installed; pip install 'upscale-pixelcnn[train]'")
     from upscale.lab.campaign.plan import Campaign
 
-    return Campaign.read(file, place)
+    return Campaign.read(file, place, needs_data)

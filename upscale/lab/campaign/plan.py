@@ -45,10 +45,11 @@ class Campaign:
     """Pictures or shards: what networks for luma are calibrated on when they are harvested."""
 
     @classmethod
-    def read(cls, path: Path, place: Path | None = None) -> "Campaign":
+    def read(cls, path: Path, place: Path | None = None, needs_data: bool = True) -> "Campaign":
         """Of the file ``path``, with its work in ``place``, else where $UPSCALE_CAMPAIGNS says.
 
-        Raises UsageError, which names the file, for what cannot be read or makes no sense."""
+        Unless it ``needs_data``, variables that the environment lacks may stay in paths. Raises
+        UsageError, which names the file, for what cannot be read or makes no sense."""
         try:
             content = tomllib.loads(path.read_text())
         except OSError as error:
@@ -57,12 +58,12 @@ class Campaign:
             raise UsageError(f"{path}: not TOML ({error})") from error
         folder = (place or Path(os.environ.get(PLACE, DEFAULT_PLACE)).expanduser()) / path.stem
         try:
-            return cls._of(path.stem, content, folder)
+            return cls._of(path.stem, content, folder, needs_data)
         except UpscaleError as error:
             raise UsageError(f"{path}: {error}") from error
 
     @classmethod
-    def _of(cls, name: str, content: dict[str, Any], folder: Path) -> "Campaign":
+    def _of(cls, name: str, content: dict[str, Any], folder: Path, needs_data: bool) -> "Campaign":
         tables = content.pop("stage", [])
         calibration = content.pop("calibration", None)
         training = content.pop("training", {})
@@ -72,13 +73,13 @@ class Campaign:
         for table in tables:
             if table.setdefault("task", "train") == "train":
                 table = {**training, **table}
-            stage = _stage(table, folder, stages)
+            stage = _stage(table, Lookup(folder, stages, needs_data))
             if stage.name in stages:
                 raise UsageError(f"two stages are called {stage.name!r}")
             stages[stage.name] = stage
         if not stages:
             raise UsageError("there is no [[stage]]")
-        at = None if calibration is None else Lookup(folder, stages).path(calibration)
+        at = None if calibration is None else Lookup(folder, stages, needs_data).path(calibration)
         return cls(name, folder, tuple(stages.values()), at)
 
 
@@ -89,13 +90,14 @@ class Lookup:
     folder: Path
     stages: Mapping[str, Task]
     """Those before."""
+    needs_data: bool = True
 
     def path(self, text: str) -> Path:
         """Of an earlier stage what it makes, else a path with the environment's variables filled in."""
         if text in self.stages:
             return self.stages[text].result
         expanded = os.path.expandvars(text)
-        if "$" in expanded:
+        if self.needs_data and "$" in expanded:
             raise UsageError(f"{text}: this variable is not set in the environment")
         return Path(expanded).expanduser()
 
@@ -103,7 +105,7 @@ class Lookup:
         return tuple(map(self.path, texts))
 
 
-def _stage(table: dict[str, Any], folder: Path, before: Mapping[str, Task]) -> Task:
+def _stage(table: dict[str, Any], lookup: Lookup) -> Task:
     task = table.pop("task")
     name = table.get("name")
     if not name or "/" in name:
@@ -111,7 +113,7 @@ def _stage(table: dict[str, Any], folder: Path, before: Mapping[str, Task]) -> T
     if task not in TASKS:
         raise UsageError(f"stage {name!r}: no task is called {task!r}; there are {', '.join(TASKS)}")
     try:
-        stage: Task = TASKS[task].read(table, folder, Lookup(folder, before))
+        stage: Task = TASKS[task].read(table, lookup.folder, lookup)
     except TypeError as error:
         raise UsageError(f"stage {name!r}: {error}") from error
     return stage

@@ -41,7 +41,11 @@ def run(campaigns: Sequence[Campaign], threads: int, tell: Callable[[str], None]
     stop = Stop(tell)
     for campaign in campaigns:
         campaign.folder.mkdir(parents=True, exist_ok=True)
-        with alone(campaign.folder.parent), contextlib.closing(Journal(campaign.folder)) as journal:
+        with (
+            alone(campaign.folder.parent),
+            alone(campaign.folder),  # tells that it is this one that runs
+            contextlib.closing(Journal(campaign.folder)) as journal,
+        ):
             for stage in campaign.stages:
                 for entry in _entries(stage, stop):
                     journal.note(entry)
@@ -116,25 +120,25 @@ def yield_to_others() -> None:
 
 
 @contextlib.contextmanager
-def alone(place: Path) -> Iterator[None]:
-    """Hold the lock of all campaigns in ``place``. The system releases it, too, when the process dies."""
-    lock = FileLock(place / LOCK)
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of ``folder``. The system releases it, too, when the process dies."""
+    lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise UpscaleError(f"another campaign runs in {place}; stop it first, or wait") from None
+        raise UpscaleError(f"another campaign runs in {folder}; stop it first, or wait") from None
     try:
         yield
     finally:
         lock.release()
 
 
-def is_running(place: Path) -> bool:
-    """Whether a campaign runs in ``place``."""
-    if not (place / LOCK).exists():
+def is_running(campaign: Campaign) -> bool:
+    """Whether it runs now, in any process."""
+    if not (campaign.folder / LOCK).exists():
         return False
     try:
-        with alone(place):
+        with alone(campaign.folder):
             return False
     except UpscaleError:
         return True

@@ -39,7 +39,7 @@ class Curve:
 def status(campaign: Campaign) -> str:
     """What there is to tell, in lines."""
     entries = read(campaign.folder)
-    running = "running" if is_running(campaign.folder.parent) else "not running"
+    running = "running" if is_running(campaign) else "not running"
     lines = [f"{campaign.name}: {running}, in {campaign.folder}"]
     left = 0.0
     for stage in campaign.stages:
