@@ -66,6 +66,9 @@ def main() -> None:
 @click.option(
     "--lead", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="See TrainOptions."
 )
+@click.option(
+    "--answer", type=click.FloatRange(0), default=0.0, show_default=True, help="See TrainOptions."
+)
 @click.option("--geometric", is_flag=True, help="Average errors as dB are averaged: see TrainOptions.")
 @click.option(
     "--reduction",

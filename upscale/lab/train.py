@@ -203,7 +203,8 @@ def _resume(path: Path, options: TrainOptions, state: dict) -> int:
     if not path.exists():
         return 0
     content = _read_checkpoint(path, options.device)
-    if json.loads(content["options"]) != asdict(options):
+    # Options that are newer than the checkpoint had their defaults.
+    if {**asdict(TrainOptions()), **json.loads(content["options"])} != asdict(options):
         raise UpscaleError(f"{path}: from a run with other options; name another --checkpoint or remove it")
     for name, part in state.items():
         part.load_state_dict(content[name])

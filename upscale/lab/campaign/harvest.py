@@ -25,6 +25,8 @@ class Verdict:
     candidate: float
     shipped: float
     """Minus infinity where nothing ships under that name yet."""
+    costs: tuple[int, int]
+    """Multiply-accumulates for each input pixel, of the candidate and of what ships."""
 
     @property
     def is_better(self) -> bool:
@@ -37,7 +39,9 @@ class Verdict:
         told = (
             f"{self.name}: {self.candidate:.3f} dB on validation, where what ships makes {self.shipped:.3f}"
         )
-        return f"{told}: {abs(gain):.3f} dB {'better' if self.is_better else 'worse; nothing is changed'}"
+        told += f": {abs(gain):.3f} dB {'better' if self.is_better else 'worse; nothing is changed'}"
+        ours, theirs = self.costs
+        return f"{told}; {ours:,} multiply-accumulates for each input pixel, where that takes {theirs:,}"
 
 
 def harvest(campaign: Campaign, folder: Path, tell: Callable[[str], None]) -> list[Verdict]:
@@ -57,10 +61,12 @@ def harvest(campaign: Campaign, folder: Path, tell: Callable[[str], None]) -> li
             calibrate(brought, campaign.calibration)
         shipped = folder / f"{candidate.name}.safetensors"
         tell(f"{candidate.name}: measuring")
+        is_first = not shipped.exists()
         verdict = Verdict(
             candidate.name,
             score(brought, candidate.validation),
-            score(shipped, candidate.validation) if shipped.exists() else -math.inf,
+            -math.inf if is_first else score(shipped, candidate.validation),
+            (_cost(brought), 0 if is_first else _cost(shipped)),
         )
         if verdict.is_better:
             partial = shipped.with_suffix(".part")
@@ -83,6 +89,10 @@ def _best(campaign: Campaign) -> list[Candidate]:
     for candidate in sorted(there, key=lambda each: _recorded(each.path)):
         found[candidate.name] = candidate
     return list(found.values())
+
+
+def _cost(path: Path) -> int:
+    return weights.describe(path).multiplications
 
 
 def _recorded(path: Path) -> float:
