@@ -235,6 +235,8 @@ def test_from_the_file_to_shipped_weights(pictures: Path, tmp_path: Path) -> Non
         (('validation = ["$PICTURES"]', ""), "lessons and validation are needed"),
         (('name = "first"', 'name = "first"\ntask = "sing"'), "no task is called 'sing'"),
         (("steps = 12", "steps = "), "not TOML"),
+        (("steps = 12", 'steps = "many"'), "steps = 'many' should be of the type int"),
+        (('lessons = ["$PICTURES"]', 'lessons = "$PICTURES"'), "should be a list"),
     ],
 )
 def test_a_file_that_makes_no_sense_is_one_line(

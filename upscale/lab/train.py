@@ -66,6 +66,9 @@ def train(options: TrainOptions, places: Places) -> Iterator[Progress]:
     Yields after every step, and may be closed between two: that writes a checkpoint. Raises UpscaleError
     for unusable pictures, or a checkpoint of other options.
     """
+    for path in (*places.lessons, *places.validation, *places.initial):
+        if not path.exists():
+            raise UpscaleError(f"{path}: no such file or folder")
     course = COURSES[options.kind]
     taught = course.lessons(places.lessons, options)
     held_out = list(course.held_out(places.validation, options)) if places.validation else []

@@ -102,6 +102,8 @@ class Lookup:
         return Path(expanded).expanduser()
 
     def paths(self, texts: Sequence[str]) -> tuple[Path, ...]:
+        if isinstance(texts, str):
+            raise UsageError(f"{texts!r} should be a list of texts, in brackets")
         return tuple(map(self.path, texts))
 
 

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -81,7 +81,7 @@ class Training:
         if not lessons or not validation:
             raise UsageError(f"stage {name!r}: lessons and validation are needed")
         ships = table.pop("ships", None)
-        options = TrainOptions(**table)
+        options = TrainOptions(**_of_types(name, table, asdict(TrainOptions())))
         if options.kind not in COURSES:
             raise UsageError(f"stage {name!r}: no network is of the kind {options.kind!r}")
         output, checkpoint, best = (
@@ -133,8 +133,9 @@ class Sharding:
         found: dict[str, Any] = {
             key: finder.path(table.pop(key)) for key in ("photos", "faces", "fonts") if key in table
         }
-        clips = finder.paths(table.pop("clips", []))
-        return cls(result=folder / table["name"], clips=clips, **found, **table)
+        clips, name = finder.paths(table.pop("clips", [])), table.pop("name")
+        numbers = _of_types(name, table, {"steps": 0, "first": 0})
+        return cls(name, folder / name, clips=clips, **found, **numbers)
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -179,9 +180,11 @@ class Judging:
     def read(cls, table: dict[str, Any], folder: Path, finder: Finder) -> Self:
         paths: dict[str, Any] = {key: finder.path(table.pop(key)) for key in ("lessons", "validation")}
         weights, ships = finder.paths(table.pop("weights")), tuple(table.pop("ships", ()))
+        name = table.pop("name")
         if ships and len(ships) != len(weights):
-            raise UsageError(f"stage {table['name']!r}: ships has another length than weights")
-        return cls(result=folder / table["name"], weights=weights, ships=ships, **paths, **table)
+            raise UsageError(f"stage {name!r}: ships has another length than weights")
+        numbers = _of_types(name, table, {"steps": 0})
+        return cls(name, folder / name, weights, ships=ships, **paths, **numbers)
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -203,6 +206,18 @@ class Judging:
         for verdict in teach_judge(copies, self.lessons, self.validation, self.steps):
             yield Progress(verdict.step, verdict.taught)
         partial.rename(self.result)
+
+
+def _of_types(stage: str, table: dict[str, Any], examples: dict[str, Any]) -> dict[str, Any]:
+    """The table, if its values are of the types of ``examples``; whole numbers are numbers too. Raises
+    UsageError for those that are not, and for other keys."""
+    for key, value in table.items():
+        if key not in examples:
+            raise UsageError(f"stage {stage!r}: unknown key {key!r}")
+        wanted = type(examples[key])
+        if type(value) is not wanted and not (wanted is float and type(value) is int):
+            raise UsageError(f"stage {stage!r}: {key} = {value!r} should be of the type {wanted.__name__}")
+    return table
 
 
 TASKS: dict[str, type[Any]] = {"train": Training, "shards": Sharding, "judge": Judging}
