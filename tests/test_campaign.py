@@ -234,6 +234,7 @@ def test_from_the_file_to_shipped_weights(pictures: Path, tmp_path: Path) -> Non
         (("$PICTURES", "$NOWHERE"), "not set in the environment"),
         (('validation = ["$PICTURES"]', ""), "lessons and validation are needed"),
         (('name = "first"', 'name = "first"\ntask = "sing"'), "no task is called 'sing'"),
+        (('name = "first"', 'name = "first"\ntask = "judge"'), "stage 'first': lessons is needed"),
         (("steps = 12", "steps = "), "not TOML"),
         (("steps = 12", 'steps = "many"'), "steps = 'many' should be of the type int"),
         (('lessons = ["$PICTURES"]', 'lessons = "$PICTURES"'), "should be a list"),

@@ -116,6 +116,8 @@ def _stage(table: dict[str, Any], lookup: Lookup) -> Task:
         raise UsageError(f"stage {name!r}: no task is called {task!r}; there are {', '.join(TASKS)}")
     try:
         stage: Task = TASKS[task].read(table, lookup.folder, lookup)
+    except KeyError as error:
+        raise UsageError(f"stage {name!r}: {error.args[0]} is needed") from error
     except TypeError as error:
         raise UsageError(f"stage {name!r}: {error}") from error
     return stage
