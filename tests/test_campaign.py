@@ -332,6 +332,10 @@ def test_a_card_says_how_its_figures_are_made(tmp_path: Path, monkeypatch: pytes
     card.write_text("<!-- $ upscale-lab describe nothing.safetensors -->\n<!-- end -->\n")
     with pytest.raises(UpscaleError, match=r"describe nothing.safetensors failed"):
         cards.refresh(card)
+    card.write_text("<!-- $ python -c 'print(6 * 7)' -->\n<!-- end -->\n")
+    result = CliRunner().invoke(lab, ["figures", str(card)])
+    assert (result.exit_code, result.stderr) == (0, "1 commands\n")
+    assert "\n42\n" in card.read_text()
     card.write_text("<!-- $ rm -r / -->\n<!-- end -->\n")
     with pytest.raises(UpscaleError, match=r"begins with upscale-lab or python"):
         cards.refresh(card)

@@ -66,9 +66,6 @@ def main() -> None:
 @click.option(
     "--lead", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="See TrainOptions."
 )
-@click.option(
-    "--answer", type=click.FloatRange(0), default=0.0, show_default=True, help="See TrainOptions."
-)
 @click.option("--geometric", is_flag=True, help="Average errors as dB are averaged: see TrainOptions.")
 @click.option(
     "--reduction",
@@ -141,6 +138,16 @@ def describe(weights: Path) -> None:
     from upscale.lab.cards import described
 
     click.echo(described(weights))
+
+
+@main.command()
+@click.argument("card", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@reporting_errors
+def figures(card: Path) -> None:
+    """Make the figures in a model CARD anew, by the commands that stand in its comments."""
+    from upscale.lab.cards import refresh
+
+    click.echo(f"{refresh(card)} commands", err=True)
 
 
 @main.command()

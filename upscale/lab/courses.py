@@ -68,9 +68,6 @@ class TrainOptions:
     al. 2022, https://arxiv.org/abs/2203.09168, whose beta is half of it."""
     lead: float = 1.0
     """How much of the likelihood's gradient reaches the trunk; the mean head's error teaches it as well."""
-    answer: float = 0.0
-    """Weight of the Charbonnier error of what temperature 0 answers, given the true pixels before, beside
-    MEAN_WEIGHT for the mean head's; ``lead`` holds for its gradient too."""
     geometric: bool = False
     """Take the geometric mean of a batch's errors, as PSNR in dB does when it is averaged: samples that can
     be restored well count as much as those that cannot."""
@@ -202,13 +199,11 @@ def luma_loss(
     residuals = cells - mean.detach() + noise
     if options.lead < 1:
         features = torch.lerp(features.detach(), features, options.lead)
-    weight = weight.view(-1, 1, 1, 1)
-    log_density, wrong = torch.zeros_like(error), torch.zeros_like(error)
-    for part, mixture in network.mixtures(features, residuals):
-        log_density += (_balanced(mixture, residuals[:, part], options.balance) * weight).sum()
-        if options.answer:
-            wrong += (torch.sqrt((residuals[:, part] - mixture.mean()) ** 2 + 1e-6) * weight).sum()
-    return MEAN_WEIGHT * error + (options.answer * wrong - options.likelihood * log_density) / cells.numel()
+    log_density = sum(
+        (_balanced(mixture, residuals[:, part], options.balance) * weight.view(-1, 1, 1, 1)).sum()
+        for part, mixture in network.mixtures(features, residuals)
+    )
+    return MEAN_WEIGHT * error - options.likelihood * log_density / cells.numel()
 
 
 def _balanced(mixture: Mixture, residuals: Tensor, balance: float) -> Tensor:
