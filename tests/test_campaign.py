@@ -1,5 +1,6 @@
 """Campaigns: training that can be killed, watched and harvested."""
 
+import functools
 import multiprocessing
 import multiprocessing.process
 import random
@@ -17,8 +18,9 @@ from click.testing import CliRunner, Result
 from conftest import picture
 
 from upscale.errors import UpscaleError
-from upscale.lab import cards
+from upscale.lab import cards, shards
 from upscale.lab.campaign import journal
+from upscale.lab.campaign.harvest import harvest
 from upscale.lab.campaign.journal import Entry, Journal
 from upscale.lab.campaign.plan import Campaign
 from upscale.lab.campaign.run import is_running, run
@@ -221,6 +223,63 @@ def test_from_the_file_to_shipped_weights(pictures: Path, tmp_path: Path) -> Non
     second = campaign("harvest", file, "--place", tmp_path, "--weights", shipping)
     assert "0.000 dB worse; nothing is changed" in second.stderr
     assert (shipping / "tiny.safetensors").read_bytes() == content
+
+
+FILM = """
+calibration = "shards"
+
+[training]
+lessons = ["shards"]
+validation = ["shards"]
+kind = "luma"
+batch = 2
+crop = 32
+channels = 4
+blocks = 1
+steps = 2
+
+[[stage]]
+name = "shards"
+task = "shards"
+photos = "$PICTURES"
+steps = 1
+
+[[stage]]
+name = "x4"
+
+[[stage]]
+name = "x2"
+scale = 2
+
+[[stage]]
+name = "judge"
+task = "judge"
+weights = ["x4", "x2"]
+ships = ["tiny-x4", "tiny-x2"]
+lessons = "shards"
+validation = "shards"
+steps = 2
+"""
+
+
+@pytest.mark.usefixtures("unkind")
+def test_a_campaign_makes_its_own_shards_and_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, shipping = tmp_path / "photos", tmp_path / "weights"
+    folder.mkdir()
+    shipping.mkdir()
+    write_picture(folder / "0.png", picture(640, 600))
+    monkeypatch.setenv("PICTURES", str(folder))
+    monkeypatch.setattr(shards, "write_shard", functools.partial(shards.write_shard, count=3))
+    plans = Campaign.read(plan(tmp_path, text=FILM), tmp_path)
+    assert run([plans], 1, lambda line: None)
+    assert [stage.done() for stage in plans.stages] == [1, 2, 2, 2]
+    verdicts = harvest(plans, shipping, lambda line: None)
+    assert sorted(verdict.name for verdict in verdicts) == ["tiny-x2", "tiny-x4"]
+    judged = [weights.load(shipping / f"tiny-x{scale}.safetensors").state_dict() for scale in (4, 2)]
+    alone = weights.load(plans.stages[1].result).state_dict()
+    for name in (key for key in alone if key.startswith("judge.")):
+        assert torch.equal(judged[0][name], judged[1][name])
+    assert any(not torch.equal(judged[0][name], alone[name]) for name in alone if name.startswith("judge."))
 
 
 @pytest.mark.parametrize(

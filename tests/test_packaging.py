@@ -69,6 +69,7 @@ def test_the_sdist_can_be_tested_and_read(built: Path) -> None:
         "CHANGELOG.md",
         "docs/api.md",
         "tests/conftest.py",
+        "training/clean-x4.toml",
     )
     assert set(wanted) <= names
     assert {str(path.relative_to(ROOT)) for path in (ROOT / "tests").glob("*.py")} <= names

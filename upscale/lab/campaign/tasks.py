@@ -221,3 +221,4 @@ def _of_types(stage: str, table: dict[str, Any], examples: dict[str, Any]) -> di
 
 
 TASKS: dict[str, type[Any]] = {"train": Training, "shards": Sharding, "judge": Judging}
+"""What ``task`` may be in a stage's table -> what it makes of it."""
