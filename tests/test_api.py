@@ -126,7 +126,8 @@ def test_ctrl_c_stays_a_keyboard_interrupt(make_clip: MakeClip, tmp_path: Path) 
 
 
 def test_pictures_come_back_as_what_they_were() -> None:
-    model = upscale.Model.load("clean-x2", temperature=0)
+    # In int8 the last bit of a float may turn a code over, and move the answer by two levels.
+    model = upscale.Model.load("clean-x2", temperature=0, precision="float32")
     rgb = picture(48, 40)
     bytes_ = model(rgb)
     floats = model(rgb.astype(np.float32) / 255)
