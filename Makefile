@@ -27,7 +27,7 @@ lint: $(VENV)/tools
 # Trains what ships, from PHOTOS and CLIPS, for days beside other work; goes on where it stopped. See training/.
 CAMPAIGNS ?= clean-x4 clean-x2
 CAMPAIGN_FILES = $(CAMPAIGNS:%=training/%.toml)
-campaign: $(VENV)/train
+campaign: $(VENV)/train $(VENV)/color
 	$(BIN)/upscale-lab campaign run $(CAMPAIGN_FILES)
 
 campaign-status: $(VENV)/train

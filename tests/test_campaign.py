@@ -182,6 +182,17 @@ def test_a_campaign_yields_to_whatever_else_runs(pictures: Path, tmp_path: Path)
     assert not is_running(Campaign.read(tmp_path / "tiny.toml", tmp_path))  # a dead process holds no lock
 
 
+@pytest.mark.usefixtures("unkind")
+def test_a_place_that_cannot_be_written_is_one_line(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = campaign("run", plan(tmp_path), "--place", tmp_path / "file" / "in it")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].endswith("Not a directory")
+    told = campaign("status", tmp_path / "tiny.toml", "--place", tmp_path, "--plot", tmp_path / "plot.png")
+    assert told.exit_code == 1
+    assert "two validations" in told.stderr
+
+
 def test_the_status_needs_no_data(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PICTURES")
     told = campaign("status", plan(tmp_path), "--place", tmp_path)
@@ -197,8 +208,8 @@ def test_from_the_file_to_shipped_weights(pictures: Path, tmp_path: Path) -> Non
         f"# tiny\n\n<!-- $ upscale-lab describe {shipping}/tiny.safetensors -->\nold\n<!-- end -->\nrest\n"
     )
     early = campaign("harvest", file, "--place", tmp_path, "--weights", shipping)
-    assert early.exit_code == 1
-    assert "no weights to ship in it yet" in early.stderr
+    assert early.exit_code == 0
+    assert "no weights to ship in" in early.stderr
     file.write_text(file.read_text().replace("validate_every = 30", "validate_every = 6"))
     ran = campaign("run", file, "--place", tmp_path)
     assert ran.exit_code == 0, ran.output
@@ -221,7 +232,7 @@ def test_from_the_file_to_shipped_weights(pictures: Path, tmp_path: Path) -> Non
     assert card.endswith("rest\n")
     content = (shipping / "tiny.safetensors").read_bytes()
     second = campaign("harvest", file, "--place", tmp_path, "--weights", shipping)
-    assert "0.000 dB worse; nothing is changed" in second.stderr
+    assert "+0.000 dB, no better; nothing is changed" in second.stderr
     assert (shipping / "tiny.safetensors").read_bytes() == content
 
 
@@ -273,7 +284,9 @@ def test_a_campaign_makes_its_own_shards_and_judge(tmp_path: Path, monkeypatch: 
     plans = Campaign.read(plan(tmp_path, text=FILM), tmp_path)
     assert run([plans], 1, lambda line: None)
     assert [stage.done() for stage in plans.stages] == [1, 2, 2, 2]
-    verdicts = harvest(plans, shipping, lambda line: None)
+    for scale in (4, 2):
+        (shipping / f"tiny-x{scale}.md").write_text("# no figures\n")
+    verdicts = list(harvest(plans, shipping, lambda line: None))
     assert sorted(verdict.name for verdict in verdicts) == ["tiny-x2", "tiny-x4"]
     judged = [weights.load(shipping / f"tiny-x{scale}.safetensors").state_dict() for scale in (4, 2)]
     alone = weights.load(plans.stages[1].result).state_dict()
@@ -293,6 +306,9 @@ def test_a_campaign_makes_its_own_shards_and_judge(tmp_path: Path, monkeypatch: 
         (("$PICTURES", "$NOWHERE"), "not set in the environment"),
         (('validation = ["$PICTURES"]', ""), "lessons and validation are needed"),
         (('name = "first"', 'name = "first"\ntask = "sing"'), "no task is called 'sing'"),
+        (("[training]", "[[training]]"), "[training] is one table"),
+        (("batch = 2", "batch = 0"), "batch = 0 is too small"),
+        (('name = "first"', 'name = ".."'), "needs a name"),
         (('name = "first"', 'name = "first"\ntask = "judge"'), "stage 'first': lessons is needed"),
         (("steps = 12", "steps = "), "not TOML"),
         (("steps = 12", 'steps = "many"'), "steps = 'many' should be of the type int"),

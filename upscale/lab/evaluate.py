@@ -58,8 +58,9 @@ class Trials:
     """What is compared of a picture, [1, 1, H, W]."""
     border: int = BORDER
     """Pixels on each side that are not."""
-    bicubic: float = -0.75
-    """The parameter a of the bicubic that is compared with: PyTorch's and OpenCV's, or MATLAB's -0.5."""
+    antialias: bool = False
+    """Of the bicubic that is compared with. Of PyTorch's two, this one has the parameter a = -0.5 of
+    MATLAB's, and the other -0.75, as OpenCV has it; to enlarge, they are the same otherwise."""
 
     @classmethod
     def made_small(cls, folder: Path, scale: int, side: int = 0) -> Self:
@@ -77,7 +78,7 @@ class Trials:
     def of_pairs(cls, folders: Sequence[Path], scale: int) -> Self:
         """What others have made small, by the papers' protocol: see ``pairs``."""
         found = find_pairs(folders)
-        return cls((pair.read(scale) for pair in found), scale, paper_luma, scale, -0.5)
+        return cls((pair.read(scale) for pair in found), scale, paper_luma, scale, antialias=True)
 
 
 def rounded_luma(planes: NDArray[np.float32]) -> Tensor:
@@ -146,9 +147,7 @@ def _answers(
 ) -> Iterator[tuple[str, NDArray[np.float32], SampleOptions | None]]:
     """Name, picture [3, H, W], and how it was sampled, if it was at a temperature."""
     size, scale = tuple(high.shape[1:]), trials.scale
-    # Of PyTorch's two bicubics the antialiasing one has MATLAB's parameter.
-    antialias = trials.bicubic == -0.5
-    bicubic = F.interpolate(low[None], size=size, mode="bicubic", antialias=antialias)[0]
+    bicubic = F.interpolate(low[None], size=size, mode="bicubic", antialias=trials.antialias)[0]
     yield "bicubic", bicubic.numpy(), None
     yield "Lanczos", np.stack([lanczos(plane, (size[0], size[1])) for plane in low.numpy()]), None
     for model in models:

@@ -85,6 +85,8 @@ def train(options: TrainOptions, places: Places) -> Iterator[Progress]:
     done = _resume(places.checkpoint, options, state)
     pin = options.device.startswith("cuda")
     what = "scenes" if isinstance(taught, Shards) else "pictures"
+    if not done and places.best is not None:
+        places.best.unlink(missing_ok=True)  # of another run
     best = _best_so_far(places.best, course)
     for step, batch in zip(range(done, options.steps), taught.batches(done), strict=False):
         for group in optimizer.param_groups:
@@ -123,9 +125,11 @@ def train(options: TrainOptions, places: Places) -> Iterator[Progress]:
             raise
 
 
-def steps_done(checkpoint: Path) -> int:
-    """How many steps a run has behind it, by its checkpoint; 0 without one."""
-    return int(_read_checkpoint(checkpoint, "cpu")["step"]) if checkpoint.exists() else 0
+def steps_done(checkpoint: Path, options: TrainOptions) -> int:
+    """How many steps a run has behind it, by its checkpoint; 0 without one.
+
+    Raises UpscaleError if it is damaged, or of other options."""
+    return int(_read_checkpoint(checkpoint, options, "cpu")["step"]) if checkpoint.exists() else 0
 
 
 def schedule(step: int, steps: int) -> float:
@@ -178,6 +182,7 @@ def _begin_with(network: Network, path: Path) -> None:
     if not any(name.endswith("weight") for name in fitting):
         raise UpscaleError(f"{path}: none of its layers is one of {network.config}")
     network.load_state_dict(state | fitting)
+    log.info("%s: %d of %d tensors taken over", path, len(fitting), len(begin))
 
 
 def _averaged(average: AveragedModel) -> Network:
@@ -196,8 +201,14 @@ def _write_checkpoint(path: Path, options: TrainOptions, step: int, state: dict)
     partial.replace(path)
 
 
-def _read_checkpoint(path: Path, device: str) -> dict[str, Any]:
-    content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+def _read_checkpoint(path: Path, options: TrainOptions, device: str) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # torch raises whatever its readers do
+        raise UpscaleError(f"{path}: damaged ({error}); remove it to begin anew") from error
+    # Options that are newer than the checkpoint had their defaults.
+    if {**asdict(TrainOptions()), **json.loads(content["options"])} != asdict(options):
+        raise UpscaleError(f"{path}: from a run with other options; rename it, or remove it to begin anew")
     return content
 
 
@@ -205,10 +216,7 @@ def _resume(path: Path, options: TrainOptions, state: dict) -> int:
     """Load what the checkpoint holds into ``state``, and answer with the steps it has behind it."""
     if not path.exists():
         return 0
-    content = _read_checkpoint(path, options.device)
-    # Options that are newer than the checkpoint had their defaults.
-    if {**asdict(TrainOptions()), **json.loads(content["options"])} != asdict(options):
-        raise UpscaleError(f"{path}: from a run with other options; name another --checkpoint or remove it")
+    content = _read_checkpoint(path, options, options.device)
     for name, part in state.items():
         part.load_state_dict(content[name])
     log.info("going on from %s at step %d", path, content["step"])

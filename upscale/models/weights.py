@@ -6,6 +6,7 @@ wants to tell; nothing is unpickled, and a file is read no further than it descr
 
 import json
 import math
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,8 @@ def save(path: Path, network: Network, training: dict[str, Any]) -> None:
             state[key] = value.half()
     partial = path.with_suffix(".part")
     save_file(state, partial, metadata)
+    with partial.open("rb+") as file:
+        os.fsync(file.fileno())
     partial.replace(path)
 
 

@@ -1,7 +1,9 @@
 """``upscale-lab campaign``: training that goes on for days beside other work."""
 
+import contextlib
 import shutil
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,10 +21,19 @@ NEEDED = ("matplotlib", "plotext", "psutil")
 
 CAMPAIGN = click.Path(exists=True, dir_okay=False, path_type=Path)
 
+
+@contextlib.contextmanager
+def telling_os_errors() -> Iterator[None]:
+    """A disk that is full, a folder that must not be written: one line."""
+    try:
+        yield
+    except OSError as error:
+        raise UpscaleError(f"{error.filename or 'a file'}: {error.strerror or error}") from error
+
+
 place_option = click.option(
     "--place",
     type=click.Path(file_okay=False, path_type=Path),
-    envvar="UPSCALE_CAMPAIGNS",
     help="Where campaigns keep checkpoints and journals; by default what the environment variable "
     "UPSCALE_CAMPAIGNS says, else ~/.local/share/upscale/campaigns.",
 )
@@ -38,6 +49,7 @@ def campaign() -> None:
 @place_option
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @reporting_errors
+@telling_os_errors()
 def run(files: tuple[Path, ...], place: Path | None, threads: int) -> None:
     """Do the campaigns of FILEs, one after the other, at the lowest priority.
 
@@ -56,6 +68,7 @@ def run(files: tuple[Path, ...], place: Path | None, threads: int) -> None:
     "--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write the plot as a PNG as well."
 )
 @reporting_errors
+@telling_os_errors()
 def status(files: tuple[Path, ...], place: Path | None, plot: Path | None) -> None:
     """Tell how the campaigns of FILEs are going: loss, validation by time, what is left."""
     from upscale.lab.campaign import status as statuses
@@ -69,8 +82,10 @@ def status(files: tuple[Path, ...], place: Path | None, plot: Path | None) -> No
         found += [curve for curve in statuses.curves(plan, read(plan.folder)) if len(curve.hours) > 1]
     if found:
         click.echo(statuses.terminal_plot(found, min(shutil.get_terminal_size().columns, 100), 16))
-        if plot is not None:
-            statuses.write_plot(found, plot)
+    if plot is not None:
+        if not found:
+            raise UpscaleError(f"{plot}: not written; it takes two validations to plot a curve")
+        statuses.write_plot(found, plot)
 
 
 @campaign.command()
@@ -84,6 +99,7 @@ def status(files: tuple[Path, ...], place: Path | None, plot: Path | None) -> No
     help="The folder of the weights that ship, and of their cards.",
 )
 @reporting_errors
+@telling_os_errors()
 def harvest(file: Path, place: Path | None, weights: Path) -> None:
     """Put the best weights of the campaign of FILE in place of those that ship, if they are better.
 
@@ -96,13 +112,10 @@ def harvest(file: Path, place: Path | None, weights: Path) -> None:
         click.echo(line, err=True)
 
     for verdict in bring_in(_read(file, place), weights, tell):
-        card = weights / f"{verdict.name}.md"
-        if not verdict.is_better:
-            continue
-        if not card.exists():
-            raise UpscaleError(f"{card}: not there; write the card of these weights")
-        tell(f"{card}: measuring its figures anew")
-        cards.refresh(card)
+        if verdict.is_better:
+            card = weights / f"{verdict.name}.md"
+            tell(f"{card}: measuring its figures anew (by hand: upscale-lab figures {card})")
+            cards.refresh(card)
 
 
 def _read(file: Path, place: Path | None, needs_data: bool = True) -> "Campaign":

@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,18 +39,24 @@ class Verdict:
         told = (
             f"{self.name}: {self.candidate:.3f} dB on validation, where what ships makes {self.shipped:.3f}"
         )
-        told += f": {abs(gain):.3f} dB {'better' if self.is_better else 'worse; nothing is changed'}"
+        told += f": {gain:+.3f} dB, {'better' if self.is_better else 'no better; nothing is changed'}"
         ours, theirs = self.costs
         return f"{told}; {ours:,} multiply-accumulates for each input pixel, where that takes {theirs:,}"
 
 
-def harvest(campaign: Campaign, folder: Path, tell: Callable[[str], None]) -> list[Verdict]:
+def harvest(campaign: Campaign, folder: Path, tell: Callable[[str], None]) -> Iterator[Verdict]:
     """Put the best of the campaign's weights into ``folder``, those that are better than what is there.
 
     Luma is calibrated for 8-bit integers first, and measured in float32, as a campaign does. May be called
-    while the campaign runs. Raises UpscaleError if it has no weights to ship yet."""
-    verdicts = []
-    for candidate in _best(campaign):
+    while the campaign runs. Yields after each; raises UpscaleError if there is no card for one of them."""
+    found = _best(campaign)
+    if not found:
+        tell(f"{campaign.name}: no weights to ship in {campaign.folder} yet; campaign run makes them")
+    for candidate in found:
+        card = folder / f"{candidate.name}.md"
+        if not card.exists():
+            raise UpscaleError(f"{card}: not there; write the card of these weights first")
+    for candidate in found:
         brought = campaign.folder / f"{candidate.name}.harvest.safetensors"
         shutil.copyfile(candidate.path, brought)
         if (
@@ -73,9 +79,8 @@ def harvest(campaign: Campaign, folder: Path, tell: Callable[[str], None]) -> li
             shutil.copyfile(brought, partial)
             partial.replace(shipped)
         brought.unlink()
-        verdicts.append(verdict)
         tell(str(verdict))
-    return verdicts
+        yield verdict
 
 
 def _best(campaign: Campaign) -> list[Candidate]:
@@ -84,8 +89,6 @@ def _best(campaign: Campaign) -> list[Candidate]:
     there = [
         candidate for stage in campaign.stages for candidate in stage.candidates if candidate.path.exists()
     ]
-    if not there:
-        raise UpscaleError(f"{campaign.folder}: no weights to ship in it yet; campaign run makes them")
     for candidate in sorted(there, key=lambda each: _recorded(each.path)):
         found[candidate.name] = candidate
     return list(found.values())

@@ -19,6 +19,7 @@
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ from upscale.lab.campaign.tasks import TASKS, Task
 
 PLACE = "UPSCALE_CAMPAIGNS"
 """The environment variable that says where campaigns keep their work."""
+
+NAME = re.compile(r"\w[^/]*")
+"""Of a stage."""
 
 DEFAULT_PLACE = "~/.local/share/upscale/campaigns"
 
@@ -56,7 +60,7 @@ class Campaign:
             raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
         except ValueError as error:
             raise UsageError(f"{path}: not TOML ({error})") from error
-        folder = (place or Path(os.environ.get(PLACE, DEFAULT_PLACE)).expanduser()) / path.stem
+        folder = Path(place or os.environ.get(PLACE) or DEFAULT_PLACE).expanduser() / path.stem
         try:
             return cls._of(path.stem, content, folder, needs_data)
         except UpscaleError as error:
@@ -69,6 +73,8 @@ class Campaign:
         training = content.pop("training", {})
         if content:
             raise UsageError(f"unknown key {min(content)!r}")
+        if not isinstance(training, dict) or not isinstance(tables, list):
+            raise UsageError("[training] is one table, and every [[stage]] has two brackets on each side")
         stages: dict[str, Task] = {}
         for table in tables:
             if table.setdefault("task", "train") == "train":
@@ -110,9 +116,9 @@ class Lookup:
 def _stage(table: dict[str, Any], lookup: Lookup) -> Task:
     task = table.pop("task")
     name = table.get("name")
-    if not name or "/" in name:
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         raise UsageError("every [[stage]] needs a name, which is part of the names of its files")
-    if task not in TASKS:
+    if not isinstance(task, str) or task not in TASKS:
         raise UsageError(f"stage {name!r}: no task is called {task!r}; there are {', '.join(TASKS)}")
     try:
         stage: Task = TASKS[task].read(table, lookup.folder, lookup)

@@ -29,6 +29,9 @@ EVERY = 60.0
 
 LOCK = "running.lock"
 
+PATIENCE = 2.0
+"""Seconds to wait for a lock: who asks whether a campaign runs holds it for a moment."""
+
 
 def run(campaigns: Sequence[Campaign], threads: int, tell: Callable[[str], None]) -> bool:
     """Do one campaign after the other, each from where it stands; ``tell`` is given the lines of the log.
@@ -41,17 +44,22 @@ def run(campaigns: Sequence[Campaign], threads: int, tell: Callable[[str], None]
     stop = Stop(tell)
     for campaign in campaigns:
         campaign.folder.mkdir(parents=True, exist_ok=True)
-        with (
-            alone(campaign.folder.parent),
-            alone(campaign.folder),  # tells that it is this one that runs
-            contextlib.closing(Journal(campaign.folder)) as journal,
-        ):
-            for stage in campaign.stages:
-                for entry in _entries(stage, stop):
-                    journal.note(entry)
-                    tell(entry.line(campaign.name))
-                if stop.asked:
-                    return False
+    with contextlib.ExitStack() as locks:
+        for place in {campaign.folder.parent for campaign in campaigns}:
+            locks.enter_context(alone(place))
+        return all(_is_done(campaign, stop, tell) for campaign in campaigns)
+
+
+def _is_done(campaign: Campaign, stop: "Stop", tell: Callable[[str], None]) -> bool:
+    """Whether all of it is, after doing as much as there is until ``stop``."""
+    # The lock of its own folder tells that it is this one that runs.
+    with alone(campaign.folder), contextlib.closing(Journal(campaign.folder)) as journal:
+        for stage in campaign.stages:
+            for entry in _entries(stage, stop):
+                journal.note(entry)
+                tell(entry.line(campaign.name))
+            if stop.asked:
+                return False
     return True
 
 
@@ -124,7 +132,7 @@ def alone(folder: Path) -> Iterator[None]:
     """Hold the lock of ``folder``. The system releases it, too, when the process dies."""
     lock = FileLock(folder / LOCK)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=PATIENCE)
     except Timeout:
         raise UpscaleError(f"another campaign runs in {folder}; stop it first, or wait") from None
     try:
@@ -137,8 +145,9 @@ def is_running(campaign: Campaign) -> bool:
     """Whether it runs now, in any process."""
     if not (campaign.folder / LOCK).exists():
         return False
+    lock = FileLock(campaign.folder / LOCK)
     try:
-        with alone(campaign.folder):
+        with lock.acquire(timeout=0):
             return False
-    except UpscaleError:
+    except Timeout:
         return True

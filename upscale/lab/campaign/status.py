@@ -44,8 +44,7 @@ def status(campaign: Campaign) -> str:
     left = 0.0
     for stage in campaign.stages:
         own = [entry for entry in entries if entry.stage == stage.name]
-        last = own[-1] if own else None
-        done = last.step if last else 0
+        done = stage.done()
         lines.append(f"  {stage.name}: step {done}/{stage.steps}" + _told(own))
         left += (stage.steps - done) * _pace(own or entries)
     if entries:

@@ -106,7 +106,7 @@ class Training:
         return (Candidate(self.ships, self.result, tuple(self.places.validation)),)
 
     def done(self) -> int:
-        return steps_done(self.places.checkpoint)
+        return steps_done(self.places.checkpoint, self.options)
 
     def score(self, validation: dict[str, float]) -> float:
         return validation[COURSES[self.options.kind].decisive]
@@ -134,7 +134,7 @@ class Sharding:
             key: finder.path(table.pop(key)) for key in ("photos", "faces", "fonts") if key in table
         }
         clips, name = finder.paths(table.pop("clips", [])), table.pop("name")
-        numbers = _of_types(name, table, {"steps": 0, "first": 0})
+        numbers = _of_types(name, table, {"steps": 1, "first": 0})
         return cls(name, folder / name, clips=clips, **found, **numbers)
 
     @property
@@ -183,7 +183,7 @@ class Judging:
         name = table.pop("name")
         if ships and len(ships) != len(weights):
             raise UsageError(f"stage {name!r}: ships has another length than weights")
-        numbers = _of_types(name, table, {"steps": 0})
+        numbers = _of_types(name, table, {"steps": 1})
         return cls(name, folder / name, weights, ships=ships, **paths, **numbers)
 
     @property
@@ -209,14 +209,16 @@ class Judging:
 
 
 def _of_types(stage: str, table: dict[str, Any], examples: dict[str, Any]) -> dict[str, Any]:
-    """The table, if its values are of the types of ``examples``; whole numbers are numbers too. Raises
-    UsageError for those that are not, and for other keys."""
+    """The table, if its values are of the types of ``examples``, and counts at least 1 where those are;
+    whole numbers are numbers too. Raises UsageError for those that are not, and for other keys."""
     for key, value in table.items():
         if key not in examples:
             raise UsageError(f"stage {stage!r}: unknown key {key!r}")
         wanted = type(examples[key])
         if type(value) is not wanted and not (wanted is float and type(value) is int):
             raise UsageError(f"stage {stage!r}: {key} = {value!r} should be of the type {wanted.__name__}")
+        if wanted is int and value < min(examples[key], 1):
+            raise UsageError(f"stage {stage!r}: {key} = {value} is too small")
     return table
 
 
