@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -95,9 +96,10 @@ def unkind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The tests' own process keeps its priority, threads and signals."""
     monkeypatch.setattr("upscale.lab.campaign.run.yield_to_others", lambda: None)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    threads = torch.get_num_threads()
+    threads = torch.get_num_threads(), cv2.getNumThreads()
     yield
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads[0])
+    cv2.setNumThreads(threads[1])
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
@@ -161,6 +163,7 @@ def test_a_signal_stops_after_the_step_and_nothing_is_lost(pictures: Path, tmp_p
     assert Campaign.read(file, tmp_path).stages[0].done() == entries[-1].step >= 20
 
 
+@pytest.mark.usefixtures("unkind")
 def test_a_campaign_yields_to_whatever_else_runs(pictures: Path, tmp_path: Path) -> None:
     psutil = pytest.importorskip("psutil")
     process = started(plan(tmp_path, 100_000), tmp_path)
