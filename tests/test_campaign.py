@@ -309,6 +309,7 @@ def test_a_campaign_makes_its_own_shards_and_judge(tmp_path: Path, monkeypatch: 
         (("$PICTURES", "$NOWHERE"), "not set in the environment"),
         (('validation = ["$PICTURES"]', ""), "lessons and validation are needed"),
         (('name = "first"', 'name = "first"\ntask = "sing"'), "no task is called 'sing'"),
+        (('calibration = "$PICTURES"', "calibration = 3"), "3 should be a text"),
         (("[training]", "[[training]]"), "[training] is one table"),
         (("batch = 2", "batch = 0"), "batch = 0 is too small"),
         (('name = "first"', 'name = ".."'), "needs a name"),

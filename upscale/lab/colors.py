@@ -24,6 +24,7 @@ from torch import Tensor
 from upscale.color.features import Backbone
 from upscale.color.matching import Colored, attend, move
 from upscale.errors import UpscaleError
+from upscale.lab.dataset import enlarged_chroma
 from upscale.lab.degrade import grain_field
 from upscale.lab.scenes import Stock, scene
 from upscale.media.picture import find_pictures, read_picture
@@ -165,10 +166,7 @@ def _film(path: Path) -> list[Picture]:
                 break
             if len(frame.planes) == 1:
                 raise UpscaleError(f"{path}: is grey, and teaches no colours")
-            luma, chroma = frame.planes
-            size = luma.shape[2], luma.shape[1]
-            large = [cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) for plane in chroma]
-            frames.append(_held(np.stack([luma[0], *large])))
+            frames.append(_held(enlarged_chroma(frame.planes)))
     return frames
 
 

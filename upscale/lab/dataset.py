@@ -199,10 +199,11 @@ def pictures_in(path: Path) -> Iterator[tuple[str, str, Tensor]]:
         with Source(file) as film:
             for number, frame in enumerate(film.frames()):
                 if number % FRAME_EVERY == 0:
-                    yield source, f"{file.name}:{number}", torch.from_numpy(_enlarged_chroma(frame.planes))
+                    yield source, f"{file.name}:{number}", torch.from_numpy(enlarged_chroma(frame.planes))
 
 
-def _enlarged_chroma(planes: Planes) -> NDArray[np.float32]:
+def enlarged_chroma(planes: Planes) -> NDArray[np.float32]:
+    """[3, H, W]: chroma at the size of luma, neutral if there is none."""
     luma = planes[0]
     if len(planes) == 1:
         return np.concatenate([luma, np.full((2, *luma.shape[1:]), 0.5, np.float32)])

@@ -100,6 +100,8 @@ class Lookup:
 
     def path(self, text: str) -> Path:
         """Of an earlier stage what it makes, else a path with the environment's variables filled in."""
+        if not isinstance(text, str):
+            raise UsageError(f"{text!r} should be a text, the name of a stage or a path")
         if text in self.stages:
             return self.stages[text].result
         expanded = os.path.expandvars(text)

@@ -1,7 +1,6 @@
 """Doing what campaigns say, beside other work: at the lowest priority, until all of it is done."""
 
 import contextlib
-import logging
 import os
 import signal
 import time
@@ -18,8 +17,6 @@ from upscale.lab.campaign.journal import Entry, Journal
 from upscale.lab.campaign.plan import Campaign
 from upscale.lab.campaign.tasks import Task
 from upscale.lab.train import Progress
-
-log = logging.getLogger(__name__)
 
 LOWEST = 19
 """Of the priorities that a scheduler knows ("nice")."""
