@@ -8,7 +8,7 @@ CLIPS ?= clips
 FONTS ?= /usr/share/fonts
 export PHOTOS CLIPS FONTS
 
-.PHONY: demo test lint man campaign campaign-status harvest evaluate evaluate-film evaluate-color evaluate-raster clean
+.PHONY: demo test lint man campaign campaign-status harvest evaluate evaluate-window evaluate-film evaluate-color evaluate-raster clean
 
 demo: $(VENV)/installed  ## upscale the example, and put before and after side by side
 	mkdir -p demo
@@ -56,6 +56,11 @@ evaluate: $(VENV)/perceptual
 evaluate-raster: $(VENV)/perceptual
 	$(BIN)/upscale-lab evaluate $(PHOTOS)/validation --scale 4 --side 512 --perceptual ST-LPIPS \
 		-m mean -m clean -m raster -t 0 -t 0.8 -t 1
+
+WINDOW_CLIPS = $(addprefix $(CLIPS)/,scenes city.mpg gesture-walk.mkv goldengate.mp4 ocean.mp4 cars.mp4 \
+	vtest.avi tree.avi talking.avi)
+evaluate-window: $(VENV)/installed
+	$(BIN)/upscale-lab evaluate --window $(WINDOW_CLIPS) --frames 14
 
 evaluate-film: $(VENV)/perceptual $(VENV)/train
 	$(BIN)/upscale-lab evaluate $(FILM_CLIPS) $(IN_MOTION) --scale 4 --frames 8 --perceptual ST-LPIPS \

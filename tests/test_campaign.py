@@ -277,6 +277,27 @@ steps = 2
 
 
 @pytest.mark.usefixtures("unkind")
+def test_on_another_machine_a_campaign_goes_on_from_what_ships(
+    unkind: None, pictures: Path, tmp_path: Path
+) -> None:
+    text = TINY.replace('name = "first"', 'name = "first"\nships = "tiny"')
+    file, shipped = plan(tmp_path, text=text), tmp_path / "shipped"
+    shipped.mkdir()
+    here, there = tmp_path / "here", tmp_path / "there"
+    whole = campaign("run", file, "--place", here, "--weights", shipped)
+    assert whole.exit_code == 0, whole.output
+    (here / "tiny" / "first.best.safetensors").rename(shipped / "tiny.safetensors")
+    rest = campaign("run", file, "--place", there, "--since", "second", "--weights", shipped)
+    assert rest.exit_code == 0, rest.output
+    assert not list((there / "tiny").glob("first*"))
+    one, other = (
+        weights.load(place / "tiny" / "second.safetensors").state_dict() for place in (here, there)
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    lost = campaign("run", file, "--place", there, "--since", "third", "--weights", shipped)
+    assert (lost.exit_code, "there are first, second" in lost.stderr) == (2, True)
+
+
 def test_a_campaign_makes_its_own_shards_and_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, shipping = tmp_path / "photos", tmp_path / "weights"
     folder.mkdir()

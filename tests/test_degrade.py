@@ -1,9 +1,11 @@
 """Old footage made out of new, scenes in motion, and the samples that networks learn from."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -251,3 +253,38 @@ def test_a_photo_becomes_a_film_of_it(tmp_path: Path) -> None:
     frames = look(truth).frames
     assert len(frames) == len(look(old).frames) == 5
     assert not np.array_equal(frames[0].to_ndarray(), frames[4].to_ndarray())
+
+
+def test_the_window_is_measured_without_networks(tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    for name, speed in (("still", 0), ("pan", 4)):
+        frames = []
+        for number in range(5):
+            luma = texture(height=260, width=500)[:240, speed * number : speed * number + 480]
+            frames.append(np.round(16 + 219 * luma).astype(np.uint8))
+        with av.open(str(clips / f"{name}.mkv"), "w") as container:
+            stream = container.add_stream("ffv1", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 480, 240, "yuv420p"
+            for luma in frames:
+                planes = np.concatenate([luma, np.full((120, 480), 128, np.uint8)])
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(planes, format="yuv420p")))
+            container.mux(stream.encode())
+    run = CliRunner().invoke(lab, ["evaluate", "--window", str(clips), "--frames", "5", "--json"])
+    assert run.exit_code == 0, run.output
+    trials = json.loads(run.stdout)["trials"]
+    assert [(trial["clip"], trial["strength"]) for trial in trials] == [
+        (clip, strength) for clip in ("pan", "still") for strength in ("light", "middle", "heavy")
+    ]
+    gains = [trial["psnr"]["merge"] - trial["psnr"]["centre"] for trial in trials]
+    assert min(gains) > 0.2
+    assert np.mean(gains) > 0.7
+    assert all(trial["milliseconds"] > 0 for trial in trials)
+    by_strength = [trial["psnr"]["centre"] for trial in trials[:3]]
+    assert by_strength == sorted(by_strength, reverse=True)
+    table = CliRunner().invoke(lab, ["evaluate", "--window", str(clips / "pan.mkv"), "--frames", "3"])
+    assert "| 1 clips | frame, dB |" in table.stdout
+    assert "| pan | +" in table.stdout
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "no films in it" in CliRunner().invoke(lab, ["evaluate", "--window", str(empty)]).stderr

@@ -15,6 +15,7 @@ from upscale.media.read.index import index_film
 from upscale.media.read.source import ReadOptions, Source
 from upscale.motion.deflicker import Flicker, deflickered
 from upscale.motion.window import LONGEST_RUN, Noise, windowed
+from upscale.planes import REACH
 
 P = picture(seconds=2)
 CUT = ("-g", "12", "-bf", "2")
@@ -84,14 +85,14 @@ def test_a_program_stream_whose_times_are_guessed_is_not_jumped_in(tmp_path: Pat
 
 def test_context_is_not_worked_on_and_changes_nothing() -> None:
     """Repeated frames too, however the pieces lie."""
-    frames = [planes for planes in pan(20, sigma=5 / 255) for _ in range(3)]
+    frames = [planes for planes in pan(30, sigma=5 / 255) for _ in range(3)]
     whole_noise, noise, flicker = Noise(), Noise(), Flicker()
     whole = list(windowed(frames, whole_noise))
-    begin, end = 3 * LONGEST_RUN, 5 * LONGEST_RUN
-    lead = begin - 2 * LONGEST_RUN
+    begin, end = 7 * LONGEST_RUN, 9 * LONGEST_RUN
+    lead = begin - REACH * LONGEST_RUN
     parts = []
     for first, last in ((0, begin), (begin, end), (end, len(frames))):
-        start = max(first - 2 * LONGEST_RUN, 0)
+        start = max(first - REACH * LONGEST_RUN, 0)
         piece, numbers = Noise(), iter(range(start, len(frames)))
         answers = windowed(frames[start:], piece, numbers=numbers, since=first)
         for number, planes in zip(range(start, last), answers, strict=False):

@@ -87,7 +87,7 @@ class Model:
     def frames(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
         """Frames of a film, in order, larger: each as soon as the model has seen those beside it.
 
-        All of one size and kind. ``film`` reads two frames on each side, so it answers that much later.
+        All of one size and kind. ``film`` reads six frames on each side, so it answers that much later.
         """
         given = iter(pictures)
         first = next(given, None)

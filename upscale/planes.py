@@ -36,15 +36,18 @@ SPREAD = 1
 """The plane of luma [2, H, W] that tells how far each pixel may be from the truth, given the input alone:
 the logarithm to base 2 of a standard deviation in 8-bit levels."""
 
+REACH = 6
+"""Frames on each side that a window of frames takes in."""
+
 WINDOW = ("centre", "merge", "median", "spread", "weight", "damage", "keep")
 """Planes of luma [7, H, W] that a window of frames adds up to, in this order:
 
 centre   the frame itself
 merge    the frame and its aligned neighbours, weighted by how far each can be trusted
-median   of the aligned neighbours without the frame: what is in the frame alone, as dust is, is not in it;
-         the merge where there is but one
-spread   standard deviation of the aligned neighbours
-weight   sum of the weights, from 1/5 (the frame alone) to 1
+median   of the two aligned neighbours on each side without the frame: what is in the frame alone, as dust
+         is, is not in it; the merge where there is but one
+spread   standard deviation of those neighbours
+weight   sum of their weights and the frame's own, from 1/5 (the frame alone) to 1
 damage   how far the frame is from the clean picture, the same everywhere: see ``models.judge.damage``
 keep     how much of grain and compression noise is to stay, from 0 to 1, the same everywhere
 """

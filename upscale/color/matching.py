@@ -92,11 +92,11 @@ def move(
     ``seen`` and ``key`` are ``flow.matchable`` [H, W], ``chroma`` [2, H/FINE, W/FINE] around 0 of the key.
     Trusted as far as going there and back comes back to the start, and the two look alike.
     """
-    flow = find_flow(seen, key)
+    there, back = find_flow(seen, key), find_flow(key, seen)
     height, width = seen.shape
-    places = grid(height, width) + flow.forward
-    back = cv2.remap(flow.backward, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    miss = np.square(back + flow.forward).sum(-1)
+    places = grid(height, width) + there
+    returned = cv2.remap(back, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    miss = np.square(returned + there).sum(-1)
     there = cv2.remap(key, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     unlike = cv2.GaussianBlur(there.astype(np.float32) - seen, (0, 0), 1.5) / UNLIKE
     trust = np.exp(-(miss + unlike * unlike) / 2)

@@ -14,6 +14,7 @@ from upscale.media.part import BEGINNING, Stretch
 from upscale.media.read.index import FilmIndex
 from upscale.motion.deflicker import RADIUS as DEFLICKER_RADIUS
 from upscale.motion.window import LONGEST_RUN
+from upscale.planes import REACH
 
 CONTEXT = 2
 """Frames that a deinterlacer looks back to."""
@@ -79,9 +80,10 @@ def cut(
 
 
 def _lead(times: list[int], begin: int, period: int, context: int) -> int:
-    """Where to read from: two periods with frames in them before ``begin``, and ``context`` frames more."""
+    """Where to read from: ``context`` frames before REACH periods with frames in them before ``begin``, as
+    all frames of a period may be equal, and count as one."""
     place = bisect_left(times, begin)
-    for _ in range(2):
+    for _ in range(REACH):
         if place == 0:
             break
         place = bisect_left(times, times[place - 1] // period * period)

@@ -74,6 +74,13 @@ def main() -> None:
     show_default=True,
     help="Pictures are made smaller by a random factor from this to 1 when they are loaded.",
 )
+@click.option(
+    "--soft",
+    type=click.FloatRange(0),
+    default=0.7,
+    show_default=True,
+    help="Pictures whose finest octave holds less contrast than this share of the next are halved.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
 @click.option(
@@ -257,6 +264,11 @@ def shards(
     help="Pictures that others made small, measured as papers do: a folder with *HR* beside *LR*, or two "
     "folders, first that of the large ones.",
 )
+@click.option(
+    "--window",
+    is_flag=True,
+    help="Of clips, or folders of them: what alignment and merge restore by themselves, without a network.",
+)
 @click.option("--sheet", type=FILE, help="Of colours: 24 of the pictures, before and after, into a JPEG.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 @reporting_errors
@@ -274,11 +286,12 @@ def evaluate(
     precision: str,
     color: bool,
     pairs: bool,
+    window: bool,
     sheet: Path | None,
     as_json: bool,
 ) -> None:
     """Measure quality: on a folder of PICTURES made small, or on CLIPs, or single photos in motion, made
-    old; with --color on folders or CLIPs that are made grey.
+    old; with --color on folders or CLIPs that are made grey; with --window of the aligned frames alone.
 
     Against what people have, in the same run: bicubic and Lanczos; for clips also FFmpeg's hqdn3d, and a
     merge of aligned frames with non-local means and the clean model, which needs no training."""
@@ -297,6 +310,9 @@ def evaluate(
             _write_color_sheet(inputs, sheet, sample)
             return
         _evaluate_color(inputs, frames, temperatures, perceptual, sample, as_json)
+        return
+    if window:
+        _evaluate_window(inputs, frames, seed, as_json)
         return
     if not inputs[0].is_dir():
         from upscale.lab import clips
@@ -393,6 +409,18 @@ def _write_color_sheet(folders: tuple[Path, ...], sheet: Path, sample: "SampleOp
     shown = photo_sheet(folders, 24, sample)[..., ::-1]
     if not cv2.imwrite(str(sheet), shown, [cv2.IMWRITE_JPEG_QUALITY, 88]):
         raise UpscaleError(f"{sheet}: cannot be written")
+
+
+def _evaluate_window(inputs: tuple[Path, ...], frames: int, seed: int, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from upscale.lab import alignment
+
+    results = alignment.Results()
+    for results in alignment.evaluate_window(alignment.clips_in(inputs), frames, seed):
+        last = results.trials[-1]
+        click.echo(f"{last.clip} {last.strength}: {last.gain:+.2f} dB", err=True)
+    click.echo(json.dumps(asdict(results), indent=2) if as_json else alignment.markdown(results))
 
 
 def _evaluate_color(

@@ -323,7 +323,7 @@ def measured(restored: Path, truth: Path, perceptual: dict[str, Distance]) -> di
             change = np.abs(after[0][0] - before[0][0] - moved)[4:-4, 4:-4]
             values.setdefault("flicker", []).append(float(change[still].mean()) * 255)
         seen, known = (
-            find_flow(matchable(a[0][0]), matchable(b[0][0])).forward
+            find_flow(matchable(a[0][0]), matchable(b[0][0]))
             for a, b in ((before, after), (true_before, true_after))
         )
         values.setdefault("tOF", []).append(float(np.abs(seen - known).sum(2).mean()))

@@ -13,7 +13,7 @@ from torch import Tensor
 from upscale.color.film import check_installed
 from upscale.errors import UpscaleError, UsageError
 from upscale.lab.colors import Album, ColorLessons, Sample
-from upscale.lab.dataset import Batch, Lessons, Loading, downsample, load_crops, whole_pictures
+from upscale.lab.dataset import SOFT, Batch, Lessons, Loading, downsample, load_crops, whole_pictures
 from upscale.lab.shards import Shards
 from upscale.models import palette
 from upscale.models.chroma import ChromaConfig, ChromaNet
@@ -22,8 +22,7 @@ from upscale.models.luma import LumaConfig, LumaPixelCNN
 from upscale.models.mixture import LOG_SCALE_START, Mixture, log_odds
 from upscale.models.raster import RasterConfig, RasterPixelCNN, cross_entropy, level_of
 from upscale.models.weights import Network
-from upscale.motion.window import RADIUS
-from upscale.planes import WINDOW
+from upscale.planes import REACH, WINDOW
 from upscale.sampling.multiscale import mean_luma, sample_luma
 from upscale.sampling.noise import uniform_noise
 
@@ -73,6 +72,9 @@ class TrainOptions:
     be restored well count as much as those that cannot."""
     reduction: float = 1.0
     """Pictures are made smaller by a random factor from this to 1 as they are loaded: see ``Loading``."""
+    soft: float = SOFT
+    """Pictures whose finest octave holds less contrast than this share of the next are halved, and left out
+    where that does not help."""
     context: int = 0
     context_channels: int = 64
     inner: int = 0
@@ -113,7 +115,7 @@ def crops_or_shards(paths: Sequence[Path], options: TrainOptions) -> Lessons:
         raise UpscaleError(f"a crop of {options.crop} is not a multiple of the scale, {options.scale}")
     if _holds_shards(paths[0]):
         return _shards(paths, options, options.crop, options.batch)
-    loading = Loading(_planes(options), options.crop, options.reduction, options.seed)
+    loading = Loading(_planes(options), options.crop, options.reduction, options.seed, options.soft)
     return load_crops(paths, loading, options.scale, options.batch)
 
 
@@ -153,7 +155,7 @@ def _held_out_colours(paths: Sequence[Path], options: TrainOptions) -> Iterator[
 
 
 def _luma_network(options: TrainOptions, lessons: Lessons) -> Network:
-    seen = {"frames": 2 * RADIUS + 1, "planes": WINDOW} if isinstance(lessons, Shards) else {}
+    seen = {"frames": 2 * REACH + 1, "planes": WINDOW} if isinstance(lessons, Shards) else {}
     return LumaPixelCNN(
         LumaConfig(
             options.scale,

@@ -21,7 +21,8 @@ from upscale.media.read.source import Source
 from upscale.planes import Planes
 
 SOFT = 0.7
-"""A picture whose finest octave holds less than this share of the contrast of the next is halved."""
+"""A picture whose finest octave holds less than this share of the contrast of the next is halved, unless
+something else is asked for."""
 
 FILMS = {".avi", ".mkv", ".mov", ".mp4", ".mpg", ".webm"}
 """Suffixes of the films that a folder of lessons may hold."""
@@ -151,6 +152,8 @@ class Loading:
     """Each is made smaller by a random factor from this to 1, so that the artefacts of its coding go."""
     seed: int = 0
     """Of the factors; a picture's depends on that and its name."""
+    soft: float = SOFT
+    """Instead of SOFT."""
 
 
 def load_crops(paths: Sequence[Path], loading: Loading, scale: int, batch: int) -> Crops:
@@ -226,11 +229,11 @@ def _loaded(picture: Tensor, loading: Loading, name: str = "") -> Tensor | None:
         picture = F.interpolate(picture[None], size, mode="bicubic", antialias=True)[0]
     if loading.planes.stop == 3:
         picture = _halved(picture)
-    while min(picture.shape[1:]) >= 2 * loading.smallest and sharpness(picture[0]) < SOFT:
+    while min(picture.shape[1:]) >= 2 * loading.smallest and sharpness(picture[0]) < loading.soft:
         picture = _halved(picture)
     if min(picture.shape[1:]) < loading.smallest:
         return None
-    if loading.reduction < 1 and sharpness(picture[0]) < SOFT:
+    if loading.reduction < 1 and sharpness(picture[0]) < loading.soft:
         return None
     return picture[loading.planes].mul(255).round().clamp(0, 255).byte()
 

@@ -91,7 +91,8 @@ class Preset:
     interlaced: float = 0.0
     """Probability of fields that a deinterlacer blended."""
     encoders: tuple[tuple[str, float, float], ...] = ()
-    """Encoder, best and worst quality (crf of libx264, quantiser of the others); one is drawn."""
+    """Encoder, best and worst quality (crf of libx264, quantiser of the others); one is drawn. A preset of
+    libx264 may follow its name and a colon; veryfast otherwise."""
 
 
 PRESETS = {
@@ -434,16 +435,17 @@ def _through(
 
 def _codec(recipe: Recipe, frame: av.VideoFrame) -> tuple[av.VideoCodecContext, av.VideoCodecContext]:
     assert recipe.encoder is not None
-    encoder = av.CodecContext.create(av.Codec(recipe.encoder, "w"))
-    decoder = av.CodecContext.create(av.Codec(recipe.encoder.replace("libx264", "h264"), "r"))
+    name, _, speed = recipe.encoder.partition(":")
+    encoder = av.CodecContext.create(av.Codec(name, "w"))
+    decoder = av.CodecContext.create(av.Codec(name.replace("libx264", "h264"), "r"))
     assert isinstance(encoder, av.VideoCodecContext)
     assert isinstance(decoder, av.VideoCodecContext)
     encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, "yuv420p"
     encoder.time_base, encoder.framerate = Fraction(1, FRAME_RATE), Fraction(FRAME_RATE)
     encoder.color_range = frame.color_range
     encoder.thread_count = decoder.thread_count = 1
-    if recipe.encoder == "libx264":
-        encoder.options = {"crf": f"{recipe.quality:.1f}", "preset": "veryfast"}
+    if name == "libx264":
+        encoder.options = {"crf": f"{recipe.quality:.1f}", "preset": speed or "veryfast"}
     else:
         # PyAV's frames carry no quality, without which FFmpeg's own fixed quantiser is the finest.
         quantiser = str(round(recipe.quality))

@@ -184,7 +184,7 @@ def _methods(
         return np.stack([cv2.resize(plane, half[::-1], interpolation=cv2.INTER_LINEAR) for plane in found])
 
     def flow(luma: NDArray[np.float32], number: int) -> Chroma:
-        there = find_flow(matchable(resized(luma, size)), known.matchable).forward
+        there = find_flow(matchable(resized(luma, size)), known.matchable)
         places = cv2.resize(grid(*size) + there, (size[1] // FINE, size[0] // FINE))
         places = (places + 0.5) / FINE - 0.5
         moved = [
@@ -343,7 +343,7 @@ def warping_error(
     height, width = seen.shape
     trust = move(seen, key, np.zeros((2, height // FINE, width // FINE), np.float32))[2]
     trusted = resized(trust, (height, width)) > TRUSTED
-    places = grid(height, width) + find_flow(seen, key).forward
+    places = grid(height, width) + find_flow(seen, key)
     moved = [
         cv2.remap(plane, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         for plane in (*then, before[0])

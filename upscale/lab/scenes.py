@@ -1,6 +1,7 @@
 """Photos in motion: short clips whose every frame is known, for networks that look at several frames."""
 
 import importlib.util
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,12 +136,13 @@ def _real_clip(path: Path, side: int) -> list[NDArray[np.uint8]]:
 
 
 def _filmed(stock: Stock, side: int, frames: int, random: np.random.Generator) -> list[NDArray[np.float32]]:
-    """A part of a real clip, forwards or backwards."""
+    """A part of a real clip, forwards or backwards; there and back again if it is too short."""
     clip = stock.clips[random.integers(len(stock.clips))]
     _, height, width = clip[0].shape
     top, left = random.integers(height - side + 1), random.integers(width - side + 1)
     first = random.integers(max(len(clip) - frames, 0) + 1)
     chosen = clip[first : first + frames][:: random.choice([-1, 1])]
+    chosen = list(itertools.islice(itertools.cycle([*chosen, *chosen[-2:0:-1]]), frames))
     return [
         _floats(picture[:, top : top + side, left : left + side].transpose(1, 2, 0)) for picture in chosen
     ]

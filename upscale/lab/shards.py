@@ -17,15 +17,14 @@ from upscale.lab.dataset import Batch, downsample, turned
 from upscale.lab.degrade import CLEAN, PRESETS, Recipe, degraded, draw
 from upscale.lab.scenes import Stock, scene
 from upscale.models.judge import damage
-from upscale.motion.flow import find_flow, matchable
-from upscale.motion.window import RADIUS, gather
-from upscale.planes import Planes
+from upscale.motion.window import Seen, gather
+from upscale.planes import REACH, Planes
 from upscale.sampling.chroma import luma_at_chroma
 
 SIDE = 72
 """Input pixels a side of a sample."""
 
-FRAMES = 2 * RADIUS + 3
+FRAMES = 2 * REACH + 3
 """Frames of a scene: a window, and one more on each side for the encoder."""
 
 CLEAN_SHARE = 0.2
@@ -101,18 +100,14 @@ def _reach(random: np.random.Generator) -> tuple[int, int]:
     if which < ALONE:
         return 0, 0
     if which < ALONE + ONE_SIDED:
-        return (RADIUS, 0) if random.random() < 0.5 else (0, RADIUS)
-    return RADIUS, RADIUS
+        return (REACH, 0) if random.random() < 0.5 else (0, REACH)
+    return REACH, REACH
 
 
 def _aligned(pictures: list[Planes], centre: int) -> Planes:
-    seen = [matchable(planes[0][0]) for planes in pictures]
-    others = [place for place in range(len(pictures)) if place != centre]
-    flows = []
-    for place in others:
-        flow = find_flow(*(seen[i] for i in sorted((place, centre))))
-        flows.append((flow.forward, flow.backward) if place > centre else (flow.backward, flow.forward))
-    return gather(pictures[centre], [pictures[place] for place in others], flows)
+    seen = [Seen.of(planes) for planes in pictures]
+    others = [(place - centre, one) for place, one in enumerate(seen) if place != centre]
+    return gather(seen[centre], others)
 
 
 def _halved(plane: np.ndarray) -> np.ndarray:

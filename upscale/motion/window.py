@@ -1,36 +1,30 @@
 """The window: what the frames around a frame, aligned with it, tell of it.
 
-    frames -> t-2 t-1 (t) t+1 t+2 -> flow, both ways -> neighbours at t's place -> planes at the input's
-    size
+    frames -> t-6 ... t-1 (t) t+1 ... t+6 -> flow -> neighbours at t's place -> planes at the input's size
 
 A window never crosses a cut, and is shorter at cuts and at the film's ends. An output depends on its window
 alone, so a film cut into pieces that read a little beyond their ends is the same film.
 """
 
+import functools
 import itertools
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from upscale.motion.flow import LEVELS, SMALLEST, Aligned, Flow, Plane, align, find_flow, grid, matchable
+from upscale.motion.flow import LEVELS, SMALLEST, Plane, find_flow, matchable
+from upscale.motion.merge import Difference, Merge, Neighbour, PatchNoise
 from upscale.motion.noise import noise_level
 from upscale.motion.shots import is_cut, thumbnail
-from upscale.planes import Planes
+from upscale.planes import REACH, Planes
 
-RADIUS = 2
-"""Frames on each side that a window takes in."""
-
-CHROMA_TOLERANCE = 8.0
-"""As ``flow.TOLERANCE``, for colour: 8-bit levels, by which tape's colour noise may differ."""
-
-CHROMA_SMOOTHING = 2.0
-"""Sigma in chroma samples of the blur of that difference."""
+NEAR = 2
+"""Frames on each side whose flow is found finely, and of which the median and its like are."""
 
 LONGEST_RUN = 8
 """Equal frames that count as one in a window. More would hold up the film, and its sound with it."""
@@ -96,11 +90,22 @@ class Noise:
 
 
 @dataclass(frozen=True, slots=True)
-class _Picture:
-    """One frame, or a run of equal ones, with what is worked out once for it."""
+class Seen:
+    """A picture and what its flow is found by."""
 
     planes: Planes
     matchable: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, planes: Planes) -> "Seen":
+        return cls(planes, matchable(planes[0][0]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """One frame, or a run of equal ones, with what is worked out once for it."""
+
+    seen: Seen
     thumbnail: NDArray[np.float32]
     number: int
     """Of the first frame that it stands for, in the film."""
@@ -109,34 +114,57 @@ class _Picture:
     """In luma and in chroma."""
     times: list[int]
     """How many frames it stands for, in a list of one, as it grows."""
-    flows: "dict[int, Future[Flow]]" = field(default_factory=dict)
-    """To the pictures so many places later."""
 
 
 def gather(
-    centre: Planes,
-    neighbours: Sequence[Planes],
-    flows: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]],
-    pool: ThreadPoolExecutor | None = None,
+    centre: Seen, others: Sequence[tuple[int, Seen]], pool: ThreadPoolExecutor | None = None
 ) -> Planes:
     """The planes of ``planes.WINDOW`` but the last two, [5, H, W], and merged chroma [2, h, w] unless grey.
 
-    ``flows`` are, for each neighbour, those from the centre to it and back.
-    """
-    luma = centre[0][0]
-    each = pool.map if pool is not None else map
-    aligned = list(each(lambda planes, flow: align(luma, planes[0][0], *flow), neighbours, flows))
-    merge, median, spread, weight = _combined(luma, aligned)
-    planes = np.stack([luma, merge, median, spread, weight])
-    if len(centre) == 1:
-        return (planes,)
-    return planes, _merged_chroma(centre[1], [planes[1] for planes in neighbours], aligned)
+    ``others`` are the pictures around the centre, each with how many pictures it is after it (below 0:
+    before)."""
+    each: Callable[..., Iterable] = pool.map if pool is not None else map
+    planes = centre.planes
+    luma = planes[0][0]
+    if not others or min(luma.shape) < SMALLEST:
+        alone = np.full_like(luma, 1 / (2 * NEAR + 1))
+        return np.stack([luma, luma, luma, np.zeros_like(luma), alone]), *planes[1:]
+
+    def aligned(distance: int, seen: Seen) -> Neighbour:
+        effort = "fine" if abs(distance) <= NEAR else "quick"
+        flow = find_flow(centre.matchable, seen.matchable, effort)
+        return Neighbour.align(planes, distance, seen.planes, flow)
+
+    def weighed(distance: int, seen: Seen) -> tuple[Planes, tuple[Plane, ...]]:
+        neighbour = aligned(distance, seen)
+        return neighbour.planes, Difference.of(planes, neighbour).weights(noise)
+
+    near = list(each(aligned, *_columns(one for one in others if abs(one[0]) <= NEAR)))
+    differences = list(each(functools.partial(Difference.of, planes), near))
+    nearest = [two for one, two in zip(near, differences, strict=True) if abs(one.distance) == 1]
+    noise = PatchNoise.between(planes, nearest)
+    weights = [difference.weights(noise) for difference in differences]
+    merge = Merge(planes)
+    for one, weight in zip(near, weights, strict=True):
+        merge.add(one.planes, weight)
+    # The far ones are many, and gone as soon as they are added.
+    for other, weight in each(weighed, *_columns(one for one in others if abs(one[0]) > NEAR)):
+        merge.add(other, weight)
+    mean = merge.mean()
+    median, spread = _middle([one.planes[0][0] for one in near], mean[0][0])
+    sureness = sum((weight[0] for weight in weights), np.float32(1)) / np.float32(2 * NEAR + 1)
+    return np.stack([luma, mean[0][0], median, spread, sureness]), *mean[1:]
+
+
+def _columns(others: Iterable[tuple[int, Seen]]) -> tuple[list[int], list[Seen]]:
+    known = list(others)
+    return [distance for distance, _ in known], [seen for _, seen in known]
 
 
 def windowed(
     pictures: Iterable[Planes],
     noise: Noise | None = None,
-    radius: int = RADIUS,
+    radius: int = REACH,
     numbers: Iterable[int] | None = None,
     since: int | None = None,
 ) -> Iterator[Planes]:
@@ -163,7 +191,7 @@ def windowed(
         def answer() -> Iterator[Planes]:
             nonlocal place, answered
             centre = held[place]
-            planes = centre.planes
+            planes = centre.seen.planes
             if is_wanted(centre.number):
                 planes = _window(held, place, radius, pool)
                 if noise is not None:
@@ -183,7 +211,7 @@ def windowed(
             if (
                 last is not None
                 and last.number // LONGEST_RUN == number // LONGEST_RUN
-                and _equal(last.planes, planes)
+                and _equal(last.seen.planes, planes)
             ):
                 last.times[0] += 1
                 continue
@@ -196,12 +224,7 @@ def windowed(
             if is_wanted(number):
                 chroma = planes[1] if len(planes) > 1 else ()
                 level = noise_level(planes[0][0]), max(map(noise_level, chroma), default=0.0)
-            new = _Picture(planes, matchable(planes[0][0]), small, number, shot, level, [1])
-            if is_wanted(number) and min(planes[0].shape[1:]) >= SMALLEST:
-                for distance, earlier in enumerate(list(held)[: -radius - 1 : -1], 1):
-                    if earlier.shot == shot:
-                        earlier.flows[distance] = pool.submit(find_flow, earlier.matchable, new.matchable)
-            held.append(new)
+            held.append(_Picture(Seen.of(planes), small, number, shot, level, [1]))
         while place < len(held):
             yield from answer()
         if noise is not None:
@@ -210,66 +233,27 @@ def windowed(
 
 def _window(held: "deque[_Picture]", place: int, radius: int, pool: ThreadPoolExecutor) -> Planes:
     centre = held[place]
-    neighbours, flows = [], []
-    for other in range(max(place - radius, 0), min(place + radius + 1, len(held))):
-        neighbour = held[other]
-        earlier = centre if other > place else neighbour
-        found = earlier.flows.get(abs(other - place))
-        if other == place or neighbour.shot != centre.shot or found is None:
-            continue
-        flow = found.result()
-        there = (flow.forward, flow.backward)
-        flows.append(there if other > place else there[::-1])
-        neighbours.append(neighbour.planes)
-    return gather(centre.planes, neighbours, flows, pool)
+    others = [
+        (other - place, held[other].seen)
+        for other in range(max(place - radius, 0), min(place + radius + 1, len(held)))
+        if other != place and held[other].shot == centre.shot
+    ]
+    return gather(centre.seen, others, pool)
 
 
-def _combined(centre: Plane, aligned: Sequence[Aligned]) -> tuple[Plane, Plane, Plane, Plane]:
-    """Merge, median of the neighbours, their deviation, and share of the greatest sum of weights."""
-    if not aligned:
-        return centre, centre, np.zeros_like(centre), np.full_like(centre, 1 / (2 * RADIUS + 1))
-    merge, weights = centre.copy(), np.ones_like(centre)
-    for one in aligned:
-        merge += one.weight * one.luma
-        weights += one.weight
-    merge /= weights
-    stack = np.stack([one.luma for one in aligned])
-    total, count = stack.sum(0), len(stack)
-    median = total / count
+def _middle(near: Sequence[Plane], merge: Plane) -> tuple[Plane, Plane]:
+    """Median of the nearest neighbours, and their deviation."""
+    count = len(near)
+    mean = sum(near[1:], near[0]) / np.float32(count)
+    squares = [np.square(one - mean) for one in near]
+    spread = np.sqrt(sum(squares[1:], squares[0]) / np.float32(count))
     if count == 1:  # one against one: where they differ, nothing says which of them is dirty
-        median = merge
-    if count > 2:  # of three the middle one, of four the mean of the middle two
-        median = (total - stack.min(0) - stack.max(0)) / (count - 2)
-    return merge, median, stack.std(0), weights / np.float32(2 * RADIUS + 1)
-
-
-def _merged_chroma(
-    centre: NDArray[np.float32], neighbours: Sequence[NDArray[np.float32]], aligned: Sequence[Aligned]
-) -> NDArray[np.float32]:
-    """Chroma [2, h, w] merged by the flow and the weights of luma, and by how alike it is itself."""
-    if not aligned:
-        return centre
-    height, width = centre.shape[1:]
-    across, down = aligned[0].weight.shape[1] / width, aligned[0].weight.shape[0] / height
-    merge, weights = centre.copy(), np.ones((height, width), np.float32)
-    for chroma, one in zip(neighbours, aligned, strict=True):
-        moved = one.map - grid(*one.weight.shape)
-        if (across, down) != (1, 1):
-            moved = cv2.resize(moved, (width, height), interpolation=cv2.INTER_AREA)
-        places = grid(height, width) + moved / np.array([across, down], np.float32)
-        weight = cv2.resize(one.weight, (width, height), interpolation=cv2.INTER_AREA)
-        warped = np.stack(
-            [
-                cv2.remap(plane, places, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-                for plane in chroma
-            ]
-        )
-        for before, after in zip(centre, warped, strict=True):
-            error = cv2.GaussianBlur(after - before, (0, 0), CHROMA_SMOOTHING)
-            weight *= np.exp(-np.square(error * (LEVELS / CHROMA_TOLERANCE)) / 2)
-        merge += weight * warped
-        weights += weight
-    return merge / weights
+        return merge, spread
+    if count == 2:
+        return mean, spread
+    least, most = functools.reduce(np.minimum, near), functools.reduce(np.maximum, near)
+    # Of three the middle one, of four the mean of the middle two.
+    return (mean * np.float32(count) - least - most) / np.float32(count - 2), spread
 
 
 def _equal(one: Planes, other: Planes) -> bool:

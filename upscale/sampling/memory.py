@@ -19,8 +19,8 @@ BYTES_PER_INPUT_PIXEL = 1000
 BYTES_PER_OUTPUT_PIXEL = 64
 """Frames in flight, the noise, and what a light encoder holds; one that looks ahead wants 40 more."""
 
-BYTES_PER_ALIGNED_PIXEL = 150
-"""Flows and aligned planes, for each input pixel and each frame on a side of a window."""
+BYTES_PER_ALIGNED_PIXEL = 80
+"""Pictures and what is aligned with them, for each input pixel and each frame on a side of a window."""
 
 LARGEST_WINDOW = 950_000
 """Pixels of a tile's window on a CPU, to which larger ones bring nothing: 720p, or a third of 1080p."""

@@ -16,7 +16,7 @@ from upscale.models.catalog import Family, find_model, find_stage
 from upscale.models.chroma import ChromaNet
 from upscale.models.conditioning import Conditioning
 from upscale.models.int8 import calibrated, has_int8, quantise
-from upscale.planes import SPREAD, Box, Planes
+from upscale.planes import REACH, SPREAD, Box, Planes
 from upscale.sampling.chroma import luma_at_chroma, resite, siting_shift
 from upscale.sampling.memory import LARGEST_WINDOW, PROGRAM, choose_tile
 from upscale.sampling.noise import uniform_noise
@@ -107,7 +107,7 @@ class Upscaler:
     @property
     def window(self) -> int:
         """Frames on each side that a frame's planes are to tell of: see ``motion.window.windowed``."""
-        return self.stages[0][0].frames // 2
+        return REACH if self.stages[0][0].frames > 1 else 0
 
     @property
     def ahead(self) -> int:

@@ -39,6 +39,15 @@ place_option = click.option(
 )
 
 
+weights_option = click.option(
+    "--weights",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path("weights"),
+    show_default=True,
+    help="The folder of the weights that ship, and of their cards.",
+)
+
+
 @click.group()
 def campaign() -> None:
     """Train for days beside other work, as files like training/clean-x4.toml say."""
@@ -48,15 +57,26 @@ def campaign() -> None:
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=CAMPAIGN)
 @place_option
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--since",
+    metavar="STAGE",
+    help="Leave out what comes before this stage. Weights of earlier ones that are gone, as on another "
+    "machine, are taken from those that ship.",
+)
+@weights_option
 @reporting_errors
 @telling_os_errors()
-def run(files: tuple[Path, ...], place: Path | None, threads: int) -> None:
+def run(
+    files: tuple[Path, ...], place: Path | None, threads: int, since: str | None, weights: Path
+) -> None:
     """Do the campaigns of FILEs, one after the other, at the lowest priority.
 
     Run the same command again after a kill or a power cut: it goes on as if nothing had happened."""
     from upscale.lab.campaign.run import run as run_all
 
     plans = [_read(file, place) for file in files]
+    if since is not None:
+        plans = [plan.since(since, weights) for plan in plans]
     if not run_all(plans, threads, lambda line: click.echo(line, err=True)):
         sys.exit(EXIT_INTERRUPTED)
 
@@ -91,13 +111,7 @@ def status(files: tuple[Path, ...], place: Path | None, plot: Path | None) -> No
 @campaign.command()
 @click.argument("file", metavar="FILE", type=CAMPAIGN)
 @place_option
-@click.option(
-    "--weights",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=Path("weights"),
-    show_default=True,
-    help="The folder of the weights that ship, and of their cards.",
-)
+@weights_option
 @reporting_errors
 @telling_os_errors()
 def harvest(file: Path, place: Path | None, weights: Path) -> None:

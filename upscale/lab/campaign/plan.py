@@ -22,7 +22,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,21 @@ class Campaign:
             raise UsageError("there is no [[stage]]")
         at = None if calibration is None else Lookup(folder, stages, needs_data).path(calibration)
         return cls(name, folder, tuple(stages.values()), at)
+
+    def since(self, name: str, weights: Path) -> "Campaign":
+        """From the stage ``name`` on. What it takes of earlier ones whose files are gone is what ships of
+        them in the folder ``weights``. Raises UsageError if there is no such stage."""
+        names = [stage.name for stage in self.stages]
+        if name not in names:
+            raise UsageError(f"no stage is called {name!r}; there are {', '.join(names)}")
+        number = names.index(name)
+        shipped = {
+            candidate.path: weights / f"{candidate.name}.safetensors"
+            for stage in self.stages[:number]
+            for candidate in stage.candidates
+            if not candidate.path.exists()
+        }
+        return replace(self, stages=tuple(stage.with_files(shipped) for stage in self.stages[number:]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """What a stage of a campaign can be. To add a kind of stage is to add an entry to TASKS."""
 
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -50,6 +50,9 @@ class Task(Protocol):
     @property
     def candidates(self) -> tuple[Candidate, ...]:
         """What of its results may ship, whether they are there yet or not."""
+
+    def with_files(self, instead: Mapping[Path, Path]) -> Self:
+        """With other files of weights to begin with, instead of some."""
 
     def done(self) -> int:
         """How many steps are done, by what is on the disk."""
@@ -105,6 +108,10 @@ class Training:
             return ()
         return (Candidate(self.ships, self.result, tuple(self.places.validation)),)
 
+    def with_files(self, instead: Mapping[Path, Path]) -> Self:
+        initial = tuple(instead.get(path, path) for path in self.places.initial)
+        return replace(self, places=replace(self.places, initial=initial))
+
     def done(self) -> int:
         return steps_done(self.places.checkpoint, self.options)
 
@@ -140,6 +147,9 @@ class Sharding:
     @property
     def candidates(self) -> tuple[Candidate, ...]:
         return ()
+
+    def with_files(self, instead: Mapping[Path, Path]) -> Self:
+        return self
 
     def _files(self) -> list[Path]:
         return [
@@ -192,6 +202,9 @@ class Judging:
             Candidate(name, self.result / path.name, (self.validation,))
             for name, path in zip(self.ships, self.weights, strict=False)
         )
+
+    def with_files(self, instead: Mapping[Path, Path]) -> Self:
+        return replace(self, weights=tuple(instead.get(path, path) for path in self.weights))
 
     def done(self) -> int:
         return self.steps if self.result.exists() else 0

@@ -1,0 +1,163 @@
+"""How well the window restores by itself: its planes against the clean picture, at the input's own size.
+
+    clip -> smaller -> grain, exposure, an encoder -> window -> merge, against the clean small frame
+
+No network takes part, so that alignment is judged alone.
+"""
+
+import itertools
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+
+from upscale.errors import UpscaleError
+from upscale.lab.dataset import FILMS
+from upscale.lab.degrade import Preset, degraded, draw
+from upscale.media.read.source import Source
+from upscale.motion.window import windowed
+from upscale.planes import WINDOW, Planes
+
+
+def _grainy(grain: float, crf: float) -> Preset:
+    # Of x264's presets, ultrafast alone lets grain through, as the high bit rates of discs and scans do;
+    # what the others make of it is alike in all frames, and no neighbour knows better.
+    encoder = ("libx264:ultrafast", crf, crf)
+    return Preset(("area",), flicker=(0.012, 0.012), grain=(grain, grain), encoders=(encoder,))
+
+
+STRENGTHS = {"light": _grainy(3, 20), "middle": _grainy(6, 24), "heavy": _grainy(12, 30)}
+"""How clips are made old."""
+
+LINES = 100
+"""Clips are made 4 times smaller, or 2 times where less than this many lines would be left."""
+
+BORDER = 8
+"""Pixels on each side that are not measured."""
+
+Plane = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One clip at one strength."""
+
+    clip: str
+    strength: str
+    psnr: dict[str, float]
+    """Plane of the window -> dB, the mean over the frames."""
+    milliseconds: float
+    """For a frame's window."""
+    pixels: int
+    """Of a frame."""
+
+    @property
+    def gain(self) -> float:
+        """Of the merge over the frame, in dB."""
+        return self.psnr["merge"] - self.psnr["centre"]
+
+
+@dataclass(slots=True)
+class Results:
+    """All trials so far."""
+
+    trials: list[Trial] = field(default_factory=list)
+
+    def of(self, strength: str) -> list[Trial]:
+        """Those at one strength; all for an empty one."""
+        return [trial for trial in self.trials if strength in ("", trial.strength)]
+
+
+def clips_in(paths: Iterable[Path]) -> list[Path]:
+    """The films among ``paths``, and those in the folders among them.
+
+    Raises UpscaleError for a folder without any."""
+    found = []
+    for path in paths:
+        inside = [path]
+        if path.is_dir():
+            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in FILMS)
+        if not inside:
+            raise UpscaleError(f"{path}: no films in it")
+        found += inside
+    return found
+
+
+def evaluate_window(clips: Iterable[Path], frames: int, seed: int = 0) -> Iterator[Results]:
+    """Measure the window on the first ``frames`` of every clip, at every strength; yields after each trial.
+
+    PSNR is of luma, without the mean difference of a frame, as nobody asked for another exposure. Raises
+    UpscaleError."""
+    results = Results()
+    for number, clip in enumerate(clips):
+        scale, shown = _pictures(clip, frames)
+        for strength, preset in STRENGTHS.items():
+            which = (seed, number)
+            recipe = draw(preset, np.random.default_rng(which))
+            aged = list(degraded(shown, recipe, scale, which))
+            found = _measured([one.picture for one in aged], [one.small[0][0] for one in aged])
+            results.trials.append(Trial(clip.stem, strength, *found, aged[0].small[0][0].size))
+            yield results
+
+
+def _pictures(clip: Path, frames: int) -> tuple[int, list[Planes]]:
+    """How much smaller a clip is to be made, and its luma, cut to what that divides."""
+    with Source(clip) as source:
+        info = source.info
+        scale = 4 if min(info.width, info.height) >= 4 * LINES else 2
+        step = 2 * scale
+        height, width = info.height // step * step, info.width // step * step
+        if min(height, width) < 16 * scale:
+            raise UpscaleError(f"{clip}: {info.width}x{info.height} is too small to be made smaller")
+        films = itertools.islice(source.frames(), frames)
+        return scale, [(frame.planes[0][:, :height, :width],) for frame in films]
+
+
+def _measured(pictures: Sequence[Planes], clean: Sequence[Plane]) -> tuple[dict[str, float], float]:
+    """PSNR of what the window makes of a clip, by plane, and how many milliseconds a frame of it took."""
+    began = time.perf_counter()
+    windows = [planes[0] for planes in windowed(pictures)]
+    taken = (time.perf_counter() - began) / len(windows) * 1e3
+    psnr = {
+        name: fmean(
+            _psnr(planes[WINDOW.index(name)], true) for planes, true in zip(windows, clean, strict=True)
+        )
+        for name in ("centre", "merge")
+    }
+    return psnr, taken
+
+
+def _psnr(answer: Plane, true: Plane) -> float:
+    error = (answer - true)[BORDER:-BORDER, BORDER:-BORDER]
+    return -10 * math.log10(float(np.square(error - error.mean()).mean(dtype=np.float64)) + 1e-12)
+
+
+def markdown(results: Results) -> str:
+    """Means by strength, and by clip."""
+    lines = [
+        f"| {len({trial.clip for trial in results.trials})} clips | frame, dB | merge, dB | gain | least "
+        "| of | ms a megapixel |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for strength in (*STRENGTHS, ""):
+        trials = results.of(strength)
+        if not trials:
+            continue
+        worst = min(trials, key=lambda trial: trial.gain)
+        frame, merge = (fmean(trial.psnr[name] for trial in trials) for name in ("centre", "merge"))
+        pace = sum(trial.milliseconds for trial in trials) / sum(trial.pixels for trial in trials) * 1e6
+        lines.append(
+            f"| {strength or 'all'} | {frame:.2f} | {merge:.2f} | {merge - frame:+.2f} | {worst.gain:+.2f} "
+            f"| {worst.clip} | {pace:.0f} |"
+        )
+    names = " | ".join(STRENGTHS)
+    lines += ["", f"| gain of the merge, dB | {names} |", "| --- |" + " --- |" * len(STRENGTHS)]
+    for clip in dict.fromkeys(trial.clip for trial in results.trials):
+        gains = {trial.strength: trial.gain for trial in results.trials if trial.clip == clip}
+        lines.append(f"| {clip} | " + " | ".join(f"{gains[name]:+.2f}" for name in gains) + " |")
+    return "\n".join(lines)
