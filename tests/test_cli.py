@@ -12,10 +12,12 @@ from pathlib import Path
 
 import av
 import click
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from conftest import look
+from conftest import contents, look
+from test_motion import pan
 
 from upscale import __version__, cli
 from upscale.lab.cli import main as lab
@@ -395,11 +397,51 @@ def test_denoising_and_flicker_are_reported(make_clip: MakeClip, upscale: Run, t
     assert "; flicker " in result.stderr
 
 
+def speckled(path: Path) -> Path:
+    """A film of a pan in grey, whose frames all have a white speck, each at another place."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 200, 160, "gray"
+        for number, planes in enumerate(pan(12, sigma=2 / 255)):
+            luma = np.round(16 + 219 * planes[0][0].clip(0, 1)).astype(np.uint8)
+            cv2.circle(luma, (50 + 37 * number % 100, 40 + 23 * number % 80), 3, 230, -1, cv2.LINE_AA)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(luma, format="gray")))
+        container.mux(stream.encode())
+    return path
+
+
+def test_dirt_goes_unless_it_is_to_stay(upscale: Run, tmp_path: Path) -> None:
+    source = speckled(tmp_path / "in.mkv")
+    options = ("-s", 1, "-t", 0, "--codec", "ffv1", "--json")
+    found, bright = {}, {}
+    for dirt in ("auto", "off"):
+        out = tmp_path / f"{dirt}.mkv"
+        result = upscale(source, out, *options, "--dirt", dirt)
+        assert result.exit_code == 0, result.output
+        found[dirt] = json.loads(result.stdout)["dirt"]
+        lumas = [frame.to_ndarray(format="gray").astype(int) for frame in look(out).frames]
+        bright[dirt] = [
+            luma[40 + 23 * n % 80, 50 + 37 * n % 100] for n, luma in enumerate(lumas) if 2 <= n < 10
+        ]
+    assert found["off"] is None
+    assert (found["auto"]["pictures"], found["auto"]["dirty"]) == (8, 8)
+    assert 0.0005 < found["auto"]["share"] < 0.01
+    assert np.mean(bright["off"]) > np.mean(bright["auto"]) + 40
+    said = upscale(source, tmp_path / "said.mkv", *options[:-1])
+    assert "; dirt removed from 8 of 8 pictures, 0." in said.stderr
+    whole = upscale(source, tmp_path / "whole.mkv", *options[:-1], "--segment", 0)
+    assert "; dirt removed from 8 of 8 pictures, 0." in whole.stderr
+    assert contents(tmp_path / "said.mkv") == contents(tmp_path / "whole.mkv")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         (("-m", "clean", "--denoise", "0.5"), "clean leaves noise as it is"),
         (("--denoise", "2"), "neither auto nor a number from 0 to 1"),
+        (("--denoise", "off"), "neither auto nor a number from 0 to 1"),
+        (("-m", "clean", "--dirt", "0.5"), "clean sees one"),
+        (("--dirt", "some"), "neither auto nor off nor a number from 0 to 1"),
         (("--grain", "wild"), "moving"),
         (("-m", "pixelcnn"), "film, clean, raster, mean, nearest"),
     ],

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from upscale.motion.deflicker import Flicker, deflickered
+from upscale.motion.dirt import AUTO, Dirt
 from upscale.motion.flow import align, find_flow, matchable
 from upscale.motion.noise import noise_level
 from upscale.motion.shots import is_cut, thumbnail
@@ -148,6 +149,82 @@ def test_dust_is_in_the_centre_alone() -> None:
     clean = list(windowed(pan(5)))[2][0]
     assert np.abs(planes[MEDIAN] - clean[CENTRE])[speck].max() < 0.15
     assert (planes[CENTRE] - planes[MEDIAN])[speck].mean() > 0.15
+
+
+def stained(frames: list[Planes]) -> list[Planes]:
+    """Specks of several sizes and a hair on every frame, black and white, at other places each time."""
+    answer = []
+    for number, planes in enumerate(frames):
+        luma, random = planes[0][0].copy(), np.random.default_rng(number)
+        for radius in (1, 2, 3, 5):
+            place = tuple(int(x) for x in random.uniform((25, 25), (175, 135)))
+            cv2.circle(luma, place, radius, float(random.choice([0.02, 0.98])), -1, cv2.LINE_AA)
+        x, y = (int(v) for v in random.uniform((30, 30), (140, 120)))
+        cv2.polylines(luma, [np.array([[x, y], [x + 9, y + 4], [x + 20, y + 2]])], False, 0.97, 1)
+        answer.append((luma[np.newaxis],))
+    return answer
+
+
+def test_dirt_goes_and_nothing_else() -> None:
+    truth, grainy_film = pan(9), pan(9, sigma=3 / 255)
+    dirty, stains = stained(grainy_film), Dirt()
+    answers = [planes[0][CENTRE] for planes in windowed(dirty, dirt=AUTO, stains=stains)]
+    left, there = [], []
+    for place in range(2, 7):
+        true, was, now = truth[place][0][0], dirty[place][0][0], answers[place]
+        specks = np.abs(was - grainy_film[place][0][0]) > 12 / 255
+        left.append(np.abs(now - true)[specks].sum())
+        there.append(np.abs(was - true)[specks].sum())
+        apart = cv2.dilate(specks.astype(np.uint8), np.ones((15, 15), np.uint8)) == 0
+        np.testing.assert_array_equal(now[apart], was[apart])
+    assert sum(left) < 0.25 * sum(there)
+    assert (stains.pictures, stains.dirty) == (5, 5)  # the first and the last two have one side alone
+    assert 0.005 < stains.share < 0.03
+    untouched = [planes[0][CENTRE] for planes in windowed(dirty)]
+    for planes, was in zip(untouched, dirty, strict=True):
+        np.testing.assert_array_equal(planes, was[0][0])
+
+
+@pytest.mark.parametrize("speed", [0, 5, 9, 14])
+def test_a_ball_is_no_dirt(speed: int) -> None:
+    frames = []
+    for number, planes in enumerate(pan(9, step=0, sigma=2 / 255)):
+        luma = planes[0][0] * np.float32(0.6)
+        cv2.circle(luma, (40 + speed * number, 60 + 3 * number), 4, 0.95, -1, cv2.LINE_AA)
+        frames.append((luma[np.newaxis],))
+    stains = Dirt()
+    for planes, was in zip(windowed(frames, dirt=AUTO, stains=stains), frames, strict=True):
+        np.testing.assert_array_equal(planes[0][CENTRE], was[0][0])
+    assert stains.dirty == 0
+
+
+def test_a_flash_and_a_cut_are_no_dirt() -> None:
+    frames = [*pan(5, sigma=2 / 255), *pan(5, sigma=2 / 255, seed=5)]
+    frames[2] = (frames[2][0] * np.float32(1.25),)
+    stains = Dirt()
+    for planes, was in zip(windowed(frames, dirt=AUTO, stains=stains), frames, strict=True):
+        np.testing.assert_array_equal(planes[0][CENTRE], was[0][0])
+    assert (stains.pictures, stains.dirty) == (2, 0)
+
+
+def test_coloured_dirt_leaves_no_colour() -> None:
+    frames = [
+        (planes[0].copy(), np.full((2, 80, 100), 0.5, np.float32)) for planes in pan(5, sigma=2 / 255)
+    ]
+    cv2.circle(frames[2][0][0], (90, 70), 4, 0.98, -1, cv2.LINE_AA)
+    cv2.circle(frames[2][1][1], (45, 35), 2, 0.9, -1)
+    chroma = list(windowed(frames, dirt=AUTO))[2][1]
+    assert np.abs(chroma - 0.5).max() < 0.06
+
+
+def test_dirt_of_pieces_adds_up() -> None:
+    whole, piece, rest = Dirt(), Dirt(), Dirt()
+    for number, share in enumerate((0.0, 0.25, 0.5, 0.0, 0.75)):
+        whole.note(share)
+        (piece if number < 2 else rest).note(share)
+    piece.append(rest)
+    assert (piece.pictures, piece.dirty) == (whole.pictures, whole.dirty) == (5, 3)
+    assert piece.share == pytest.approx(whole.share) == pytest.approx(0.3)
 
 
 def test_a_window_does_not_cross_a_cut() -> None:

@@ -26,6 +26,7 @@ class Options(TypedDict, total=False):
     model: str | None
     temperature: float | None
     denoise: float | None
+    dirt: float | str | None
     deflicker: bool
     grain: str
     seed: int

@@ -52,19 +52,25 @@ class Time(click.ParamType):
 
 
 class Share(click.ParamType):
-    """A number from 0 to 1, or ``auto``, which is None."""
+    """A number from 0 to 1, or ``auto``, which is None; ``off``, where there is that, is 0."""
 
     name = "share"
+
+    def __init__(self, has_off: bool = False):
+        self._words = "auto, off" if has_off else "auto"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
         if value == "auto" or value is None:
             return None
+        if value in self._words.split(", "):
+            return 0.0
         try:
             share = float(value)
         except ValueError:
             share = -1.0
         if not 0 <= share <= 1:
-            self.fail(f"{value!r} is neither auto nor a number from 0 to 1", param, ctx)
+            words = self._words.replace(",", " nor")
+            self.fail(f"{value!r} is neither {words} nor a number from 0 to 1", param, ctx)
         return share
 
 
@@ -192,6 +198,12 @@ def _model_names(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 )
 @click.option(
     "--denoise", type=Share(), default="auto", help="How much grain and noise to remove: 0 to 1, or auto."
+)
+@click.option(
+    "--dirt",
+    type=Share(has_off=True),
+    default="auto",
+    help="How much of what one frame alone has, specks and hairs, to remove: off, 0 to 1, or auto (0.5).",
 )
 @click.option("--deflicker", is_flag=True, help="Even out brightness flicker between frames.")
 @click.option(
@@ -600,15 +612,19 @@ def _check_pipes(source: Path, target: Path, as_json: bool) -> None:
 def _restored(summary: "Summary") -> str:
     """What was found and evened out, for the line at the end."""
     said = ""
-    if summary.noise.luma:
-        shots = len(summary.noise.luma)
+    noise, flicker, dirt = summary.found.noise, summary.found.flicker, summary.found.dirt
+    if noise.luma:
+        shots = len(noise.luma)
         levels = []
-        for name, each in (("luma", summary.noise.luma), ("chroma", summary.noise.chroma)):
+        for name, each in (("luma", noise.luma), ("chroma", noise.chroma)):
             span = f"{min(each):.1f}" + (f" to {max(each):.1f}" if shots > 1 else "")
             levels.append(f"{span} in {name}")
         said += f"; noise {' and '.join(levels)} (8-bit levels, {shots} shot{'s' * (shots > 1)})"
-    if summary.flicker is not None:
-        before, after = (f"{change:.1%}" for change in (summary.flicker.before, summary.flicker.after))
+    if dirt.dirty:
+        share = f"{dirt.share:.2%}" if dirt.share >= 0.0001 else "less than 0.01%"
+        said += f"; dirt removed from {dirt.dirty} of {dirt.pictures} pictures, {share} of their pixels"
+    if flicker.frames:
+        before, after = (f"{change:.1%}" for change in (flicker.before, flicker.after))
         said += f"; flicker {before} of the brightness, now {after}"
     return said
 

@@ -13,6 +13,7 @@ from upscale.checks import checked
 from upscale.errors import UsageError
 from upscale.media.pixels import SUBSAMPLING, PixelFormat, from_planes, guessed_matrix, to_planes
 from upscale.models.catalog import find_model
+from upscale.motion.dirt import AUTO
 from upscale.motion.window import windowed
 from upscale.pipeline import Enlarger, settled_sample
 from upscale.planes import SPREAD, Planes
@@ -28,9 +29,10 @@ NAME = re.compile(r"(?P<model>[a-z]+)-x(?P<scale>\d+(?:\.\d+)?)")
 class Model:
     """A model at a scale, for pictures in memory."""
 
-    def __init__(self, name: str, scale: float, options: SampleOptions):
+    def __init__(self, name: str, scale: float, options: SampleOptions, dirt: float | None = None):
         """See ``load``."""
         self.name, self.scale = name, scale
+        self._dirt = AUTO if dirt is None else dirt
         self._model, self._options = find_model(name), options
         self._model.stages(scale)
         self._opened: dict[bool, tuple[object, Enlarger]] = {}
@@ -43,6 +45,7 @@ class Model:
         *,
         temperature: float | None = None,
         denoise: float | None = None,
+        dirt: float | str | None = None,
         seed: int = 0,
         device: str = "auto",
         precision: str = "auto",
@@ -67,6 +70,7 @@ class Model:
             {
                 "temperature": temperature,
                 "denoise": denoise,
+                "dirt": dirt,
                 "seed": seed,
                 "device": device,
                 "precision": precision,
@@ -76,8 +80,9 @@ class Model:
                 "threads": threads,
             }
         )
+        removed = given.pop("dirt")
         options = SampleOptions(model=match["model"], **given)
-        return cls(match["model"], scale, settled_sample(options, picture=True))
+        return cls(match["model"], scale, settled_sample(options, picture=True), removed)
 
     def __call__(self, picture: Picture) -> Picture:
         """The picture, larger: of the same kind and dtype, from its own pixels alone."""
@@ -104,7 +109,9 @@ class Model:
                 yield kind.planes(picture)
 
         enlarger = self._open(head, spread=False)
-        shown = windowed(planes(), radius=enlarger.window) if enlarger.window else planes()
+        shown = planes()
+        if enlarger.window:
+            shown = windowed(shown, radius=enlarger.window, dirt=self._dirt)
         for window in shown:
             yield kind.picture(enlarger.begin(window)())
 

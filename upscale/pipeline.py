@@ -37,9 +37,12 @@ from upscale.media.write.encoder import DEFAULT_CODEC, EncodeOptions, check_enco
 from upscale.media.write.packets import Pictures, Track
 from upscale.media.write.writer import Writer
 from upscale.models.catalog import MODELS, find_model
-from upscale.motion.deflicker import Flicker, deflickered
-from upscale.motion.window import Noise, windowed
-from upscale.planes import Box, Planes
+from upscale.motion.deflicker import RADIUS as DEFLICKER_RADIUS
+from upscale.motion.deflicker import deflickered
+from upscale.motion.dirt import AUTO
+from upscale.motion.findings import Findings
+from upscale.motion.window import LONGEST_RUN, windowed
+from upscale.planes import REACH, Box, Planes
 from upscale.sampling.map import MapView, map_info
 from upscale.sampling.options import SampleOptions
 from upscale.sampling.process import leave_cores_to_encoders
@@ -49,7 +52,7 @@ if TYPE_CHECKING:
 
 LARGEST_SCALE = 8
 
-CONTEXT_OF_KEYS = 40
+CONTEXT_OF_KEYS = REACH * LONGEST_RUN + DEFLICKER_RADIUS + 1
 """Frames that are read before a key frame: the runs of equal frames, and the radius of the deflickering."""
 
 ROUNDED = Fraction(1, 100)
@@ -92,6 +95,9 @@ class Job:
     """FFmpeg's name of the container; None for the one that the target's name means."""
     deflicker: bool = False
     """Even out brightness that pumps."""
+    dirt: float | None = None
+    """How much is taken for dirt and taken away, from 0 to 1; None for ``motion.dirt.AUTO`` where a model
+    looks at several frames."""
     map: Path | None = None
     """Where a map goes of how far each pixel may be from the truth; None for no map."""
     strict: bool = False
@@ -248,10 +254,8 @@ class Summary:
     """Frames that were, bit for bit, the one before, and cost nothing."""
     reused_tiles: int = 0
     """Tiles of other frames for which that is true; counted for luma and for chroma."""
-    noise: Noise = field(default_factory=Noise)
-    """Of every shot, where a model looked for it."""
-    flicker: Flicker | None = None
-    """What ``--deflicker`` met."""
+    found: Findings = field(default_factory=Findings)
+    """Noise, flicker and dirt, where they were looked for."""
     seconds: float = 0.0
     stages: Stages = field(default_factory=Stages)
     arithmetic: str = ""
@@ -266,6 +270,7 @@ class Summary:
 
     def as_dict(self) -> dict[str, object]:
         """For a script; seconds, pixels and counts."""
+        noise, flicker, dirt = self.found.noise, self.found.flicker, self.found.dirt
         return {
             "input": str(self.job.source),
             "output": str(self.job.target),
@@ -277,10 +282,13 @@ class Summary:
             "temperature": self.job.sample.temperature,
             "seed": self.job.sample.seed,
             "noise_levels": {
-                "luma": [round(level, 2) for level in self.noise.luma],
-                "chroma": [round(level, 2) for level in self.noise.chroma],
+                "luma": [round(level, 2) for level in noise.luma],
+                "chroma": [round(level, 2) for level in noise.chroma],
             },
-            "flicker": self.flicker and {"before": self.flicker.before, "after": self.flicker.after},
+            "flicker": {"before": flicker.before, "after": flicker.after} if flicker.frames else None,
+            "dirt": {"pictures": dirt.pictures, "dirty": dirt.dirty, "share": round(dirt.share, 6)}
+            if dirt.pictures
+            else None,
             "expected_frames": self.expected,
             "frames": self.frames,
             "lost_frames": self.lost,
@@ -344,6 +352,10 @@ def prepared(job: Job) -> Iterator[Plan]:
         info = source.info
         asked = replace(job.sample, spread=job.map is not None)
         job = replace(job, sample=settled_sample(asked, info.is_picture))
+        if job.dirt and not find_model(job.sample.model).denoises:
+            raise UsageError(
+                f"--dirt is for a model that looks at several frames; {job.sample.model} sees one"
+            )
         info = job.picture(info)
         notes: list[str] = []
         if job.color.wanted:
@@ -470,14 +482,12 @@ def run(plan: Plan, on_frame: Callable[[Step], None] = lambda step: None) -> Sum
         model = networks.enlarger
         limit = Limit(stages)
 
-        noise, flicker = Noise(), Flicker()
+        found = Findings()
 
         def read(put: Callable[[Frame | Packet], None]) -> None:
             frames = stages.timed_each("decode", source.frames(job.start, job.duration, put))
             keys = Keys() if job.color.wanted else None
-            frames = aligned(
-                frames, model.window, noise, flicker if job.deflicker else None, info, keys=keys
-            )
+            frames = aligned(frames, model.window, job, found, info, keys=keys)
             for frame in stages.timed_each("align", frames, within="decode"):
                 put(frame)
 
@@ -537,23 +547,22 @@ def run(plan: Plan, on_frame: Callable[[Step], None] = lambda step: None) -> Sum
     summary.damaged = bool(damage)
     told = dict.fromkeys(note for one in writers for note in one.notes)
     summary.warnings += [*told, *source.notes, *damage]
-    summary.noise, summary.arithmetic = noise, networks.arithmetic
-    summary.flicker = flicker if flicker.frames else None
+    summary.found, summary.arithmetic = found, networks.arithmetic
     return summary
 
 
 def aligned(
     frames: Iterator[Frame],
     window: int,
-    noise: Noise,
-    flicker: Flicker | None,
+    job: Job,
+    found: Findings,
     info: VideoInfo,
     since: int | None = None,
     keys: Keys | None = None,
 ) -> Iterator[Frame]:
     """Frames with the planes that a model wants to see: of a ``window`` of so many on each side, or their
-    own; evened out before where ``flicker`` is to be told how much there was. With ``keys`` each has that
-    of its shot.
+    own; evened out before, and without dirt, as the ``job`` asks for. ``found`` is told what was met. With
+    ``keys`` each has that of its shot.
 
     Frames before ``since`` (in ticks) are context for the others; theirs are not worked out."""
     typical = ticks_of_a_frame(info.average_rate, info.time_base)
@@ -575,10 +584,12 @@ def aligned(
 
     if keys is not None:
         frames = keys.watched(frames)
-    if flicker is not None:
-        frames = through(frames, functools.partial(deflickered, flicker=flicker))
+    if job.deflicker:
+        frames = through(frames, functools.partial(deflickered, flicker=found.flicker))
     if window:
-        frames = through(frames, functools.partial(windowed, noise=noise, radius=window))
+        dirt = AUTO if job.dirt is None else job.dirt
+        stage = functools.partial(windowed, noise=found.noise, radius=window, dirt=dirt, stains=found.dirt)
+        frames = through(frames, stage)
     return frames if keys is None else keys.marked(frames)
 
 
@@ -607,9 +618,8 @@ def key_at(
 ) -> Key | None:
     """The key frame of the shot that begins at the pts ``start``, as the networks are to see it."""
     typical = ticks_of_a_frame(info.average_rate, info.time_base)
-    flicker = Flicker() if job.deflicker else None
     frames = reader(job, opened, jump)(start - CONTEXT_OF_KEYS * typical)
-    frames = aligned(frames, window, Noise(), flicker, info, since=start)
+    frames = aligned(frames, window, job, Findings(), info, since=start)
     with contextlib.closing(frames):  # type: ignore[type-var]
         return next((Key(frame.planes, frame.pts) for frame in frames if frame.pts >= start), None)
 

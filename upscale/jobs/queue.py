@@ -19,8 +19,7 @@ from upscale.jobs.workspace import Workspace, fingerprint, segment_path
 from upscale.media.pipe import STANDARD
 from upscale.media.read.index import index_film
 from upscale.models.catalog import find_model, weights_digest
-from upscale.motion.deflicker import Flicker
-from upscale.motion.window import Noise, ShotNoise
+from upscale.motion.findings import Findings
 from upscale.pipeline import (
     Job,
     Plan,
@@ -384,17 +383,12 @@ def _lacking(film: Film) -> str:
 
 
 def _add_up(summary: Summary, records: Iterable[dict[str, Any]]) -> None:
-    noise, flicker = Noise(), Flicker()
     unlike: set[int] = set()  # a shot may reach over several segments
     for record in records:
         unlike |= set(record["unlike"])
-        shots = [ShotNoise(*shot) for shot in record["noise"]["shots"]]
-        noise.append(Noise(shots, record["noise"]["continues"]))
-        flicker.append(Flicker(**record["flicker"]))
+        summary.found.append(Findings.read(record["found"]))
         summary.reused += record["reused"]
         summary.reused_tiles += record["reused_tiles"]
         for stage, seconds in record["busy"].items():
             summary.stages.busy[stage] += seconds
     summary.warnings += tell_unlike(unlike)
-    summary.noise = noise
-    summary.flicker = flicker if flicker.frames else None

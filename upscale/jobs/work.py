@@ -12,7 +12,7 @@ import queue
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,7 @@ from upscale.media.info import VideoInfo
 from upscale.media.part import BEGINNING, Stretch
 from upscale.media.read.source import FilmFile, Source
 from upscale.media.write.packets import Pictures, PieceWriter, Track
-from upscale.motion.deflicker import Flicker
-from upscale.motion.window import Noise
+from upscale.motion.findings import Findings
 from upscale.pipeline import Job, Limit, Networks, Stages, aligned, find_key, open_networks
 from upscale.planes import Planes
 
@@ -305,20 +304,18 @@ class Worker:
         with Source(job.source, job.read, self._reach(task)) as source:
             networks = self._opened(task, source.info, put)
             window = networks.enlarger.window
-            noise, flicker = Noise(), Flicker()
+            found = Findings()
             told, lost = 0, 0
 
             def end(segment: Segment) -> _End:
-                nonlocal noise, flicker, told, lost
+                nonlocal told, lost
                 facts = {
                     "lost": source.losses.frames - lost,
                     "reasons": list(source.losses.reasons),
                     "notes": source.notes[told:],
-                    "noise": _taken_noise(noise),
-                    "flicker": asdict(flicker),
+                    "found": found.taken(),
                 }
                 told, lost = len(source.notes), source.losses.frames
-                flicker.frames = 0
                 return _End(run, segment, facts)
 
             first, last = task.segments[0].stretch, task.segments[-1].stretch
@@ -328,8 +325,8 @@ class Worker:
             frames = aligned(
                 stages.timed_each("decode", frames),
                 window,
-                noise,
-                flicker if job.deflicker else None,
+                job,
+                found,
                 source.info,
                 first.begin,
                 keys,
@@ -411,14 +408,3 @@ def _open_writer(begin: _Begin) -> PieceWriter:
     except (av.FFmpegError, ValueError) as error:
         names = " or ".join(dict.fromkeys(track.encoder.codec for track in task.tracks))
         raise UpscaleError(f"{names} cannot encode this ({error})") from error
-
-
-def _taken_noise(noise: Noise) -> dict[str, Any]:
-    """What was met since the last time, for a record."""
-    noise.close()
-    taken = {
-        "continues": noise.continues,
-        "shots": [[round(shot.luma, 3), round(shot.chroma, 3), shot.pictures] for shot in noise.shots],
-    }
-    noise.shots, noise.continues = [], False
-    return taken

@@ -1,8 +1,9 @@
 """How well the window restores by itself: its planes against the clean picture, at the input's own size.
 
     clip -> smaller -> grain, exposure, an encoder -> window -> merge, against the clean small frame
+                    -> grain, specks and hairs      -> window -> centre, likewise
 
-No network takes part, so that alignment is judged alone.
+No network takes part, so that alignment and the look for dirt are judged alone.
 """
 
 import itertools
@@ -18,9 +19,10 @@ from numpy.typing import NDArray
 
 from upscale.errors import UpscaleError
 from upscale.lab.dataset import FILMS
-from upscale.lab.degrade import Preset, degraded, draw
+from upscale.lab.degrade import Preset, degraded, draw, draw_hair, draw_speck
 from upscale.media.read.source import Source
-from upscale.motion.window import windowed
+from upscale.motion.dirt import AUTO, Dirt
+from upscale.motion.window import NEAR, windowed
 from upscale.planes import WINDOW, Planes
 
 
@@ -33,6 +35,15 @@ def _grainy(grain: float, crf: float) -> Preset:
 
 STRENGTHS = {"light": _grainy(3, 20), "middle": _grainy(6, 24), "heavy": _grainy(12, 30)}
 """How clips are made old."""
+
+GRAINY = Preset(("area",), grain=(3, 3))
+"""What specks and hairs are drawn on."""
+
+SPECKS_FOR, HAIRS = 4000, 1
+"""Pixels of a frame for each speck, and hairs of every frame."""
+
+STAINED = 12 / 255
+"""Difference from the clean frame from which a place counts as dirty."""
 
 LINES = 100
 """Clips are made 4 times smaller, or 2 times where less than this many lines would be left."""
@@ -62,11 +73,25 @@ class Trial:
         return self.psnr["merge"] - self.psnr["centre"]
 
 
+@dataclass(frozen=True, slots=True)
+class Cleaning:
+    """One clip with specks and hairs, and the same without."""
+
+    clip: str
+    left: float
+    """Share of the dirt, pixels weighed by how dirty they were, that is left."""
+    lost: float
+    """What the clip without dirt loses by being looked at, in dB of PSNR, above 0."""
+    taken: float
+    """Share of its pixels that are taken for dirt."""
+
+
 @dataclass(slots=True)
 class Results:
     """All trials so far."""
 
     trials: list[Trial] = field(default_factory=list)
+    cleanings: list[Cleaning] = field(default_factory=list)
 
     def of(self, strength: str) -> list[Trial]:
         """Those at one strength; all for an empty one."""
@@ -89,7 +114,8 @@ def clips_in(paths: Iterable[Path]) -> list[Path]:
 
 
 def evaluate_window(clips: Iterable[Path], frames: int, seed: int = 0) -> Iterator[Results]:
-    """Measure the window on the first ``frames`` of every clip, at every strength; yields after each trial.
+    """Measure the window on the first ``frames`` of every clip, at every strength and with dirt; yields
+    after each trial.
 
     PSNR is of luma, without the mean difference of a frame, as nobody asked for another exposure. Raises
     UpscaleError."""
@@ -103,6 +129,10 @@ def evaluate_window(clips: Iterable[Path], frames: int, seed: int = 0) -> Iterat
             found = _measured([one.picture for one in aged], [one.small[0][0] for one in aged])
             results.trials.append(Trial(clip.stem, strength, *found, aged[0].small[0][0].size))
             yield results
+        random = np.random.default_rng(which)
+        aged = list(degraded(shown, draw(GRAINY, random), scale, which))
+        found_dirt = _cleaned([one.picture for one in aged], [one.small[0][0] for one in aged], random)
+        results.cleanings.append(Cleaning(clip.stem, *found_dirt))
 
 
 def _pictures(clip: Path, frames: int) -> tuple[int, list[Planes]]:
@@ -132,9 +162,46 @@ def _measured(pictures: Sequence[Planes], clean: Sequence[Plane]) -> tuple[dict[
     return psnr, taken
 
 
+def _cleaned(
+    pictures: Sequence[Planes], clean: Sequence[Plane], random: np.random.Generator
+) -> tuple[float, float, float]:
+    """What a ``Cleaning`` tells, of the frames that have two neighbours on each side."""
+    inner = slice(NEAR, len(pictures) - NEAR)
+    dirty = [(_stained(planes[0][0], random)[np.newaxis],) for planes in pictures]
+    before = after = 0.0
+    for old, planes, true in list(zip(dirty, windowed(dirty, dirt=AUTO), clean, strict=True))[inner]:
+        stained = np.abs(old[0][0] - true) > STAINED
+        before += float(np.abs(old[0][0] - true)[stained].sum())
+        after += float(np.abs(planes[0][0] - true)[stained].sum())
+    stains = Dirt()
+    answers = [planes[0][0] for planes in windowed(pictures, dirt=AUTO, stains=stains)]
+    psnr = [
+        fmean(_psnr(one, true) for one, true in list(zip(shown, clean, strict=True))[inner])
+        for shown in ([planes[0][0] for planes in pictures], answers)
+    ]
+    return after / max(before, 1e-9), psnr[0] - psnr[1], stains.share
+
+
+def _stained(luma: Plane, random: np.random.Generator) -> Plane:
+    stained = luma.copy()
+    for _ in range(max(luma.size // SPECKS_FOR, 1)):
+        draw_speck(stained, random)
+    for _ in range(HAIRS):
+        draw_hair(stained, random)
+    return stained
+
+
 def _psnr(answer: Plane, true: Plane) -> float:
     error = (answer - true)[BORDER:-BORDER, BORDER:-BORDER]
     return -10 * math.log10(float(np.square(error - error.mean()).mean(dtype=np.float64)) + 1e-12)
+
+
+def _left(one: Cleaning) -> float:
+    return one.left
+
+
+def _lost(one: Cleaning) -> float:
+    return one.lost
 
 
 def markdown(results: Results) -> str:
@@ -155,6 +222,18 @@ def markdown(results: Results) -> str:
             f"| {strength or 'all'} | {frame:.2f} | {merge:.2f} | {merge - frame:+.2f} | {worst.gain:+.2f} "
             f"| {worst.clip} | {pace:.0f} |"
         )
+    worst_left, worst_lost = (max(results.cleanings, key=key) for key in (_left, _lost))
+    left, lost, taken = (
+        fmean(key(one) for one in results.cleanings) for key in (_left, _lost, lambda one: one.taken)
+    )
+    lines += [
+        "",
+        "| dirt | mean | worst | of |",
+        "| --- | --- | --- | --- |",
+        f"| left | {left:.0%} | {worst_left.left:.0%} | {worst_left.clip} |",
+        f"| lost without any, dB | {lost:.2f} | {worst_lost.lost:.2f} | {worst_lost.clip} |",
+        f"| pixels taken for it without any | {taken:.3%} | | |",
+    ]
     names = " | ".join(STRENGTHS)
     lines += ["", f"| gain of the merge, dB | {names} |", "| --- |" + " --- |" * len(STRENGTHS)]
     for clip in dict.fromkeys(trial.clip for trial in results.trials):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from upscale.models import weights
 from upscale.models.catalog import find_model, find_stage
 from upscale.models.raster import PAPER, RasterPixelCNN
+from upscale.motion.dirt import AUTO
 from upscale.motion.window import windowed
 from upscale.planes import Planes
 from upscale.sampling.options import SampleOptions
@@ -173,7 +174,7 @@ def _film(size: tuple[int, int], window: int) -> Iterator[Planes]:
         (random.random((1, *size), np.float32), random.random(chroma, np.float32)) for _ in range(2)
     ]
     if window:
-        pictures = list(windowed(pictures))
+        pictures = list(windowed(pictures, dirt=AUTO))
     while True:
         yield from pictures
 

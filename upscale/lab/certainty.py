@@ -19,6 +19,7 @@ from upscale.lab.evaluate import middle
 from upscale.media.picture import find_pictures, read_picture
 from upscale.media.read.source import Source
 from upscale.models.catalog import find_model
+from upscale.motion.dirt import AUTO
 from upscale.motion.window import windowed
 from upscale.planes import SPREAD, Planes
 from upscale.sampling.options import SampleOptions
@@ -123,7 +124,7 @@ def _of_clips(
             which = find_preset(name), scale, seed + number  # another recipe for every clip
             degrade_clip(clip, old, *which, truth=true, frames=frames, clean_size=True)
             with Source(old) as source, Source(true) as truth:
-                shown = windowed(frame.planes[:1] for frame in source.frames())
+                shown = windowed((frame.planes[:1] for frame in source.frames()), dirt=AUTO)
                 for planes, known in zip(shown, truth.frames(), strict=True):
                     yield planes, known.planes[0][0], None
 

@@ -329,18 +329,9 @@ class _Ager:
         recipe, random = self.recipe, self.random
         height, width = luma.shape
         for _ in range(random.poisson(recipe.dust * luma.size / 1e5)):
-            centre = random.uniform((0, 0), (width, height))
-            radius = 0.5 * 2 ** random.uniform(0, 3)
-            axes = (radius, radius * random.uniform(0.4, 1))
-            self._mark(luma, lambda mask, c=centre, a=axes: cv2.ellipse(
-                mask, _fixed(c), _fixed(a), float(random.uniform(0, 180)), 0, 360, 255, -1, cv2.LINE_AA, 4
-            ))  # fmt: skip
+            draw_speck(luma, random)
         for _ in range(random.poisson(recipe.hairs)):
-            turns = np.cumsum(random.normal(0, 0.5, 12)) + random.uniform(0, 2 * np.pi)
-            steps = np.stack([np.cos(turns), np.sin(turns)], 1) * random.uniform(1.5, 5)
-            path = random.uniform((0, 0), (width, height)) + np.cumsum(steps, 0)
-            points = np.round(path * 16).astype(np.int32)[:, None]
-            self._mark(luma, lambda mask, p=points: cv2.polylines(mask, [p], False, 255, 1, cv2.LINE_AA, 4))
+            draw_hair(luma, random)
         if self._scratches is None:
             count = random.poisson(recipe.scratches * width / 500)
             self._scratches = [
@@ -359,12 +350,33 @@ class _Ager:
             row, left = int(random.integers(height)), int(random.integers(width))
             luma[row, left : left + int(random.integers(4, 60))] += random.uniform(0.2, 0.8)
 
-    def _mark(self, luma: Plane, paint) -> None:  # type: ignore[no-untyped-def]
-        mask = np.zeros(luma.shape, np.uint8)
-        paint(mask)
-        soft = cv2.GaussianBlur(mask, (0, 0), 0.5).astype(np.float32) / 255
-        colour = self.random.choice([0.02, 0.98]) + self.random.normal(0, 0.02)
-        luma += soft * self.random.uniform(0.4, 1) * (np.float32(colour) - luma)
+
+def draw_speck(luma: Plane, random: np.random.Generator) -> None:
+    """Black or white, of a radius of half a pixel to 4, somewhere on ``luma`` [H, W]."""
+    centre = random.uniform((0, 0), luma.shape[::-1])
+    radius = 0.5 * 2 ** random.uniform(0, 3)
+    axes = (radius, radius * random.uniform(0.4, 1))
+    mask = np.zeros(luma.shape, np.uint8)
+    angle = float(random.uniform(0, 180))
+    cv2.ellipse(mask, _fixed(centre), _fixed(axes), angle, 0, 360, 255, -1, cv2.LINE_AA, 4)
+    _mark(luma, mask, random)
+
+
+def draw_hair(luma: Plane, random: np.random.Generator) -> None:
+    """A black or white one, a pixel wide, that turns as it goes."""
+    turns = np.cumsum(random.normal(0, 0.5, 12)) + random.uniform(0, 2 * np.pi)
+    steps = np.stack([np.cos(turns), np.sin(turns)], 1) * random.uniform(1.5, 5)
+    path = random.uniform((0, 0), luma.shape[::-1]) + np.cumsum(steps, 0)
+    mask = np.zeros(luma.shape, np.uint8)
+    points = np.round(path * 16).astype(np.int32)[:, None]
+    cv2.polylines(mask, [points], False, 255, 1, cv2.LINE_AA, 4)
+    _mark(luma, mask, random)
+
+
+def _mark(luma: Plane, mask: NDArray[np.uint8], random: np.random.Generator) -> None:
+    soft = cv2.GaussianBlur(mask, (0, 0), 0.5).astype(np.float32) / 255
+    colour = random.choice([0.02, 0.98]) + random.normal(0, 0.02)
+    luma += soft * random.uniform(0.4, 1) * (np.float32(colour) - luma)
 
 
 def grain_field(side: int, clumps: float, random: np.random.Generator) -> Plane:

@@ -17,6 +17,7 @@ from upscale.lab.dataset import Batch, downsample, turned
 from upscale.lab.degrade import CLEAN, PRESETS, Recipe, degraded, draw
 from upscale.lab.scenes import Stock, scene
 from upscale.models.judge import damage
+from upscale.motion.dirt import AUTO
 from upscale.motion.window import Seen, gather
 from upscale.planes import REACH, Planes
 from upscale.sampling.chroma import luma_at_chroma
@@ -107,7 +108,8 @@ def _reach(random: np.random.Generator) -> tuple[int, int]:
 def _aligned(pictures: list[Planes], centre: int) -> Planes:
     seen = [Seen.of(planes) for planes in pictures]
     others = [(place - centre, one) for place, one in enumerate(seen) if place != centre]
-    return gather(seen[centre], others)
+    planes, _ = gather(seen[centre], others, AUTO)
+    return planes
 
 
 def _halved(plane: np.ndarray) -> np.ndarray:

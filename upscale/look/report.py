@@ -85,7 +85,7 @@ def render(summary: Summary, command: Sequence[str]) -> str:
         files=[_file("source", summary.job.source), _file("result", summary.job.target)],
         pace=plots.pace(summary.pace),
         stages=plots.stages(summary.stages.busy),
-        noise=plots.noise(summary.noise.luma, summary.noise.chroma),
+        noise=plots.noise(summary.found.noise.luma, summary.found.noise.chroma),
     )
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from upscale.motion.dirt import Dirt, cleaned
 from upscale.motion.flow import LEVELS, SMALLEST, Plane, find_flow, matchable
 from upscale.motion.merge import Difference, Merge, Neighbour, PatchNoise
 from upscale.motion.noise import noise_level
@@ -117,18 +118,22 @@ class _Picture:
 
 
 def gather(
-    centre: Seen, others: Sequence[tuple[int, Seen]], pool: ThreadPoolExecutor | None = None
-) -> Planes:
+    centre: Seen,
+    others: Sequence[tuple[int, Seen]],
+    dirt: float = 0.0,
+    pool: ThreadPoolExecutor | None = None,
+) -> tuple[Planes, float | None]:
     """The planes of ``planes.WINDOW`` but the last two, [5, H, W], and merged chroma [2, h, w] unless grey.
 
     ``others`` are the pictures around the centre, each with how many pictures it is after it (below 0:
-    before)."""
+    before). ``dirt`` is how much is taken for it, from 0 to 1, and taken out of the centre; the other
+    answer is the share that it had of the picture, None where nothing tells."""
     each: Callable[..., Iterable] = pool.map if pool is not None else map
     planes = centre.planes
     luma = planes[0][0]
     if not others or min(luma.shape) < SMALLEST:
         alone = np.full_like(luma, 1 / (2 * NEAR + 1))
-        return np.stack([luma, luma, luma, np.zeros_like(luma), alone]), *planes[1:]
+        return (np.stack([luma, luma, luma, np.zeros_like(luma), alone]), *planes[1:]), None
 
     def aligned(distance: int, seen: Seen) -> Neighbour:
         effort = "fine" if abs(distance) <= NEAR else "quick"
@@ -140,6 +145,10 @@ def gather(
         return neighbour.planes, Difference.of(planes, neighbour).weights(noise)
 
     near = list(each(aligned, *_columns(one for one in others if abs(one[0]) <= NEAR)))
+    share = None
+    if dirt and len(near) == 2 * NEAR:
+        planes, share = cleaned(planes, [one.planes for one in near], dirt)
+        luma = planes[0][0]
     differences = list(each(functools.partial(Difference.of, planes), near))
     nearest = [two for one, two in zip(near, differences, strict=True) if abs(one.distance) == 1]
     noise = PatchNoise.between(planes, nearest)
@@ -153,7 +162,7 @@ def gather(
     mean = merge.mean()
     median, spread = _middle([one.planes[0][0] for one in near], mean[0][0])
     sureness = sum((weight[0] for weight in weights), np.float32(1)) / np.float32(2 * NEAR + 1)
-    return np.stack([luma, mean[0][0], median, spread, sureness]), *mean[1:]
+    return (np.stack([luma, mean[0][0], median, spread, sureness]), *mean[1:]), share
 
 
 def _columns(others: Iterable[tuple[int, Seen]]) -> tuple[list[int], list[Seen]]:
@@ -165,14 +174,17 @@ def windowed(
     pictures: Iterable[Planes],
     noise: Noise | None = None,
     radius: int = REACH,
+    dirt: float = 0.0,
+    stains: Dirt | None = None,
     numbers: Iterable[int] | None = None,
     since: int | None = None,
 ) -> Iterator[Planes]:
     """For each of the ``pictures``, in order, the planes of its window: see ``gather``.
 
-    ``noise`` is told the noise of each shot. Equal frames in a row, as old transfers have them, count as
-    one and get the very same planes; a window holds different frames. Holds no more than
-    ``2 * radius + 1`` pictures. The answers do not depend on the number of threads.
+    ``noise`` is told the noise of each shot, ``stains`` the share of ``dirt``: see ``gather``. Equal frames
+    in a row, as old transfers have them, count as one and get the very same planes; a window holds
+    different frames. Holds no more than ``2 * radius + 1`` pictures. The answers do not depend on the
+    number of threads.
 
     ``numbers`` are the places of the pictures in the film, rising; by default they are counted from 0. A
     run of equal frames ends at every multiple of LONGEST_RUN, wherever reading began. Pictures with
@@ -193,7 +205,9 @@ def windowed(
             centre = held[place]
             planes = centre.seen.planes
             if is_wanted(centre.number):
-                planes = _window(held, place, radius, pool)
+                planes, share = _window(held, place, radius, dirt, pool)
+                if stains is not None and share is not None:
+                    stains.note(share)
                 if noise is not None:
                     noise.note(centre.noise, centre.shot != answered)
             answered = centre.shot
@@ -231,14 +245,16 @@ def windowed(
             noise.close()
 
 
-def _window(held: "deque[_Picture]", place: int, radius: int, pool: ThreadPoolExecutor) -> Planes:
+def _window(
+    held: "deque[_Picture]", place: int, radius: int, dirt: float, pool: ThreadPoolExecutor
+) -> tuple[Planes, float | None]:
     centre = held[place]
     others = [
         (other - place, held[other].seen)
         for other in range(max(place - radius, 0), min(place + radius + 1, len(held)))
         if other != place and held[other].shot == centre.shot
     ]
-    return gather(centre.seen, others, pool)
+    return gather(centre.seen, others, dirt, pool)
 
 
 def _middle(near: Sequence[Plane], merge: Plane) -> tuple[Plane, Plane]:
