@@ -33,6 +33,7 @@ from upscale.media.read.index import FilmIndex
 from upscale.media.write.destination import work_folder
 from upscale.media.write.packets import DamagedPacketsError, PieceWriter, read_record
 from upscale.pipeline import Job, Limit, Stages
+from upscale.planes import REACH
 from upscale.sampling.options import SampleOptions
 
 Run = Callable[..., Result]
@@ -284,7 +285,7 @@ def test_segments_begin_at_their_places_and_read_far_enough_before() -> None:
         stretch = segment.stretch
         assert before.stretch.end == stretch.begin
         assert stretch.begin % 16 == 0
-        assert stretch.begin - stretch.lead == 2 * (16 + 2)
+        assert stretch.begin - stretch.lead == REACH * 16 + 2 * 2
         assert stretch.lead - max(key for key in index.keys if key <= stretch.lead) < 20
 
 
@@ -591,7 +592,7 @@ def test_ctrl_c_finishes_the_frame_and_says_how_to_go_on(film: Path, tmp_path: P
     assert {"type": "warning", "message": SOFTLY} in told
     after = [one["frames"] for one in told if one["type"] == "progress" and one["frames"] > 40]
     assert len(after) < 25  # the current frame, and what was told meanwhile
-    assert re.search(r"[12] of 4 segments of .* are kept", told[-1]["message"])
+    assert re.search(r"[12] of 3 segments of .* are kept", told[-1]["message"])
     assert "the same command goes on" in told[-1]["message"]
     assert not target.exists()
     again = subprocess.run([*command, *options[:-2], "--json"], capture_output=True, text=True, check=True)
