@@ -261,6 +261,7 @@ def test_pictures_that_stay_soft_are_left_out_where_they_are_reduced(tmp_path: P
     assert len(load_pictures(tmp_path, slice(0, 1), 32)) == 1
     with pytest.raises(UpscaleError, match="no picture of at least 32x32"):
         load_crops([tmp_path], Loading(slice(0, 1), 32, reduction=0.9), 4, 2)
+    assert len(load_crops([tmp_path], Loading(slice(0, 1), 32, reduction=0.9, soft=0.01), 4, 2)) == 1
 
 
 def test_folders_of_films_are_lessons_too(make_clip: Callable[..., Path], pictures: Path) -> None:
