@@ -98,7 +98,7 @@ def test_what_goes_wrong_is_one_kind_of_error(make_clip: MakeClip, tmp_path: Pat
         upscale.film(source, tmp_path / "out.mp4", sharpness=3)  # type: ignore[call-arg]
     wrong = {
         "grain": "Moving", "deinterlace": "Bob", "color": "Auto", "precision": "half", "temperature": 5.0,
-        "denoise": 3, "crf": 99, "batch": 0, "segment": -1, "threads": -1, "seed": -1, "scale": "large",
+        "denoise": 3, "dirt": "lots", "crf": 99, "batch": 0, "segment": -1, "threads": -1, "seed": -1, "scale": "large",
         "start": float("nan"),
     }  # fmt: skip
     for name, value in wrong.items():
@@ -106,6 +106,9 @@ def test_what_goes_wrong_is_one_kind_of_error(make_clip: MakeClip, tmp_path: Pat
             upscale.film(source, tmp_path / "out.mp4", **{name: value})  # type: ignore[arg-type]
     with pytest.raises(upscale.UsageError, match="temperature"):
         upscale.Model.load("clean-x2", temperature=2)
+    with pytest.raises(upscale.UsageError, match="clean sees one"):
+        upscale.Model.load("clean-x2", dirt=0.5)
+    upscale.Model.load("clean-x2", dirt="off")
     with pytest.raises(upscale.UsageError, match="write MODEL-xSCALE"):
         upscale.Model.load("film")
     with pytest.raises(upscale.UsageError, match="out of range"):

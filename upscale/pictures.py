@@ -15,7 +15,7 @@ from upscale.media.pixels import SUBSAMPLING, PixelFormat, from_planes, guessed_
 from upscale.models.catalog import find_model
 from upscale.motion.dirt import AUTO
 from upscale.motion.window import windowed
-from upscale.pipeline import Enlarger, settled_sample
+from upscale.pipeline import Enlarger, check_dirt, settled_sample
 from upscale.planes import SPREAD, Planes
 from upscale.sampling.memory import parse_size
 from upscale.sampling.options import SampleOptions
@@ -82,6 +82,7 @@ class Model:
         )
         removed = given.pop("dirt")
         options = SampleOptions(model=match["model"], **given)
+        check_dirt(removed, options)
         return cls(match["model"], scale, settled_sample(options, picture=True), removed)
 
     def __call__(self, picture: Picture) -> Picture:

@@ -352,10 +352,7 @@ def prepared(job: Job) -> Iterator[Plan]:
         info = source.info
         asked = replace(job.sample, spread=job.map is not None)
         job = replace(job, sample=settled_sample(asked, info.is_picture))
-        if job.dirt and not find_model(job.sample.model).denoises:
-            raise UsageError(
-                f"--dirt is for a model that looks at several frames; {job.sample.model} sees one"
-            )
+        check_dirt(job.dirt, job.sample)
         info = job.picture(info)
         notes: list[str] = []
         if job.color.wanted:
@@ -704,6 +701,12 @@ def settled_sample(sample: SampleOptions, picture: bool) -> SampleOptions:
     if sample.denoise is not None and not model.denoises:
         raise UsageError(f"--denoise is for a model that does; {model.name} leaves noise as it is")
     return replace(sample, model=model.name, temperature=model.chosen_temperature(sample.temperature))
+
+
+def check_dirt(dirt: float | None, sample: SampleOptions) -> None:
+    """Raises UsageError where it is to be taken away for a model that sees one frame."""
+    if dirt and not find_model(sample.model).denoises:
+        raise UsageError(f"--dirt is for a model that looks at several frames; {sample.model} sees one")
 
 
 def forbid(notes: list[str], job: Job) -> None:
