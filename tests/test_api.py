@@ -98,8 +98,8 @@ def test_what_goes_wrong_is_one_kind_of_error(make_clip: MakeClip, tmp_path: Pat
         upscale.film(source, tmp_path / "out.mp4", sharpness=3)  # type: ignore[call-arg]
     wrong = {
         "grain": "Moving", "deinterlace": "Bob", "color": "Auto", "precision": "half", "temperature": 5.0,
-        "denoise": 3, "dirt": "lots", "crf": 99, "batch": 0, "segment": -1, "threads": -1, "seed": -1, "scale": "large",
-        "start": float("nan"),
+        "denoise": 3, "dirt": "lots", "crf": 99, "batch": 0, "segment": -1, "threads": -1, "seed": -1,
+        "scale": "large", "start": float("nan"),
     }  # fmt: skip
     for name, value in wrong.items():
         with pytest.raises(upscale.UsageError, match=name):
