@@ -285,6 +285,12 @@ def test_the_window_is_measured_without_networks(tmp_path: Path) -> None:
     table = CliRunner().invoke(lab, ["evaluate", "--window", str(clips / "pan.mkv"), "--frames", "3"])
     assert "| 1 clips | frame, dB |" in table.stdout
     assert "| pan | +" in table.stdout
+    assert "| dirt |" not in table.stdout
+    cleanings = json.loads(run.stdout)["cleanings"]
+    assert [one["clip"] for one in cleanings] == ["pan", "still"]
+    assert all(one["left"] < 0.6 and one["lost"] < 0.1 and one["taken"] < 0.001 for one in cleanings)
+    whole = CliRunner().invoke(lab, ["evaluate", "--window", str(clips), "--frames", "5"])
+    assert "| left | " in whole.stdout
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "no films in it" in CliRunner().invoke(lab, ["evaluate", "--window", str(empty)]).stderr

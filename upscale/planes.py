@@ -42,7 +42,7 @@ REACH = 6
 WINDOW = ("centre", "merge", "median", "spread", "weight", "damage", "keep")
 """Planes of luma [7, H, W] that a window of frames adds up to, in this order:
 
-centre   the frame itself
+centre   the frame itself, without its dirt
 merge    the frame and its aligned neighbours, weighted by how far each can be trusted
 median   of the two aligned neighbours on each side without the frame: what is in the frame alone, as dust
          is, is not in it; the merge where there is but one

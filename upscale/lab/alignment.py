@@ -129,6 +129,8 @@ def evaluate_window(clips: Iterable[Path], frames: int, seed: int = 0) -> Iterat
             found = _measured([one.picture for one in aged], [one.small[0][0] for one in aged])
             results.trials.append(Trial(clip.stem, strength, *found, aged[0].small[0][0].size))
             yield results
+        if len(shown) <= 2 * NEAR:  # no frame has two neighbours on each side
+            continue
         random = np.random.default_rng(which)
         aged = list(degraded(shown, draw(GRAINY, random), scale, which))
         found_dirt = _cleaned([one.picture for one in aged], [one.small[0][0] for one in aged], random)
@@ -204,6 +206,21 @@ def _lost(one: Cleaning) -> float:
     return one.lost
 
 
+def _dirt_table(cleanings: Sequence[Cleaning]) -> list[str]:
+    if not cleanings:
+        return []
+    worst_left, worst_lost = (max(cleanings, key=key) for key in (_left, _lost))
+    left, lost = (fmean(map(key, cleanings)) for key in (_left, _lost))
+    return [
+        "",
+        "| dirt | mean | worst | of |",
+        "| --- | --- | --- | --- |",
+        f"| left | {left:.0%} | {worst_left.left:.0%} | {worst_left.clip} |",
+        f"| lost without any, dB | {lost:.2f} | {worst_lost.lost:.2f} | {worst_lost.clip} |",
+        f"| pixels taken for it without any | {fmean(one.taken for one in cleanings):.3%} | | |",
+    ]
+
+
 def markdown(results: Results) -> str:
     """Means by strength, and by clip."""
     lines = [
@@ -222,18 +239,7 @@ def markdown(results: Results) -> str:
             f"| {strength or 'all'} | {frame:.2f} | {merge:.2f} | {merge - frame:+.2f} | {worst.gain:+.2f} "
             f"| {worst.clip} | {pace:.0f} |"
         )
-    worst_left, worst_lost = (max(results.cleanings, key=key) for key in (_left, _lost))
-    left, lost, taken = (
-        fmean(key(one) for one in results.cleanings) for key in (_left, _lost, lambda one: one.taken)
-    )
-    lines += [
-        "",
-        "| dirt | mean | worst | of |",
-        "| --- | --- | --- | --- |",
-        f"| left | {left:.0%} | {worst_left.left:.0%} | {worst_left.clip} |",
-        f"| lost without any, dB | {lost:.2f} | {worst_lost.lost:.2f} | {worst_lost.clip} |",
-        f"| pixels taken for it without any | {taken:.3%} | | |",
-    ]
+    lines += _dirt_table(results.cleanings)
     names = " | ".join(STRENGTHS)
     lines += ["", f"| gain of the merge, dB | {names} |", "| --- |" + " --- |" * len(STRENGTHS)]
     for clip in dict.fromkeys(trial.clip for trial in results.trials):
