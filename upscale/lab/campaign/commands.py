@@ -39,15 +39,6 @@ place_option = click.option(
 )
 
 
-weights_option = click.option(
-    "--weights",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=Path("weights"),
-    show_default=True,
-    help="The folder of the weights that ship, and of their cards.",
-)
-
-
 @click.group()
 def campaign() -> None:
     """Train for days beside other work, as files like training/clean-x4.toml say."""
@@ -63,7 +54,13 @@ def campaign() -> None:
     help="Leave out what comes before this stage. Weights of earlier ones that are gone, as on another "
     "machine, are taken from those that ship.",
 )
-@weights_option
+@click.option(
+    "--weights",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("weights"),
+    show_default=True,
+    help="The folder of the weights that ship, for --since.",
+)
 @reporting_errors
 @telling_os_errors()
 def run(
@@ -111,7 +108,13 @@ def status(files: tuple[Path, ...], place: Path | None, plot: Path | None) -> No
 @campaign.command()
 @click.argument("file", metavar="FILE", type=CAMPAIGN)
 @place_option
-@weights_option
+@click.option(
+    "--weights",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path("weights"),
+    show_default=True,
+    help="The folder of the weights that ship, and of their cards.",
+)
 @reporting_errors
 @telling_os_errors()
 def harvest(file: Path, place: Path | None, weights: Path) -> None:
