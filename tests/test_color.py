@@ -21,11 +21,11 @@ from test_pipes import UPSCALE
 from upscale.color import film as films
 from upscale.color.colorist import Colorist
 from upscale.color.film import GREY, stray, with_colors
-from upscale.color.keys import Keys, find_shot
 from upscale.color.looks import working_size
 from upscale.color.matching import blended, move
 from upscale.color.options import ColorOptions, Reference, name_of_time, time_in_name
 from upscale.errors import UpscaleError, UsageError
+from upscale.keys import Keys, find_shot
 from upscale.lab.cli import main as lab
 from upscale.lab.recolor import colourfulness, divergence, histogram, warping_error
 from upscale.media.frame import Frame, Key

@@ -16,7 +16,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import av
+import cv2
 import ffmpeg
+import numpy as np
 import pytest
 from click.testing import Result
 from conftest import contents
@@ -55,6 +58,48 @@ def test_segments_and_workers_make_the_very_same_film(
     assert len(made[0]["video"]) == len(contents(film)["video"])
     assert made[0] == made[1] == made[2]
     assert not list(tmp_path.glob(".*"))
+
+
+def write_shots(path: Path, sigmas: tuple[float, ...], frames: int) -> Path:
+    """Shots that pan over soft blobs of colour, with that much noise in each, in 8-bit levels."""
+    random = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", 25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for sigma in sigmas:
+            wide = cv2.GaussianBlur(random.normal(128, 600, (3, 4 * 64, 4 * 200)).T, (0, 0), 8)
+            wide = np.clip(wide, 30, 225).transpose(1, 0, 2).astype(np.float32)
+            for number in range(frames):
+                move = np.array([[4, 0, 2.7 * number], [0, 4, 0]], np.float32)
+                shown = cv2.warpAffine(wide, move, (96, 64), flags=cv2.WARP_INVERSE_MAP | cv2.INTER_AREA)
+                shown += random.normal(0, sigma, shown.shape)
+                planes = np.clip(shown.round(), 0, 255).astype(np.uint8)
+                small = [cv2.resize(planes[..., k], (48, 32), interpolation=cv2.INTER_AREA) for k in (1, 2)]
+                flat = np.concatenate([planes[..., 0].ravel(), *(plane.ravel() for plane in small)])
+                frame = av.VideoFrame.from_ndarray(flat.reshape(96, 96), "yuv420p")
+                container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_clean_shots_come_out_as_the_model_clean_makes_them(upscale: Run, tmp_path: Path) -> None:
+    """However the film is cut into segments: these begin in the middle of shots."""
+    source, made = write_shots(tmp_path / "in.mkv", (4.0, 0.0, 4.0), 40), []
+    options = ("-s", 2, "--codec", "ffv1", "--json", "-t", "0.3")
+    ways = (("--segment", "0"), ("--segment", "0.6"), ("--segment", "0.6", "--workers", "2"))
+    for number, how in enumerate((*ways, ("-m", "clean"), ("--denoise", "1"))):
+        target = tmp_path / f"{number}.mkv"
+        result = upscale(source, target, *options, *how)
+        assert result.exit_code == 0, result.output
+        made.append((json.loads(result.stdout)["clean"], contents(target)["video"]))
+    (found, whole), *pieces, (none, clean), (unasked, denoised) = made
+    assert [one for _, one in pieces] == [whole, whole]
+    assert found == {"pictures": 120, "clean": 40}
+    assert [one for one, _ in pieces] == [found, found]
+    assert whole[40:80] == clean[40:80]
+    assert none is unasked is None
+    assert denoised[:40] == whole[:40]
+    assert not {at for at, one in enumerate(denoised) if one == whole[at]} & set(range(40, 80))
 
 
 def test_libx264_makes_the_same_segments_every_time(film: Path, upscale: Run, tmp_path: Path) -> None:

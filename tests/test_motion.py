@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from upscale.motion.condition import BLOCKS, blockiness
 from upscale.motion.deflicker import Flicker, deflickered
 from upscale.motion.dirt import AUTO, Dirt
+from upscale.motion.findings import Findings
 from upscale.motion.flow import align, find_flow, matchable
 from upscale.motion.noise import noise_level
+from upscale.motion.runs import LONGEST_RUN, Place
 from upscale.motion.shots import is_cut, thumbnail
-from upscale.motion.window import LONGEST_RUN, Noise, windowed
+from upscale.motion.window import windowed
 from upscale.planes import REACH, WINDOW, Planes
 
 Plane = NDArray[np.float32]
@@ -43,6 +46,13 @@ def grainy(picture: Plane, seed: int, sigma: float = 8 / 255) -> Plane:
 def pan(frames: int, step: float = 1.5, sigma: float = 0.0, seed: int = 0) -> list[Planes]:
     picture = texture(seed)
     return [(grainy(shifted(picture, step * t), t, sigma)[None],) for t in range(frames)]
+
+
+def colored(frames: list[Planes]) -> list[Planes]:
+    """In 8 bit, with colours that differ from place to place."""
+    height, width = (length // 2 for length in frames[0][0].shape[1:])
+    chroma = np.stack([0.3 + 0.4 * texture(seed, height, width) for seed in (7, 8)])
+    return [((planes[0] * 255).round() / np.float32(255), chroma) for planes in frames]
 
 
 def inside(plane: Plane) -> Plane:
@@ -167,8 +177,8 @@ def stained(frames: list[Planes]) -> list[Planes]:
 
 def test_dirt_goes_and_nothing_else() -> None:
     truth, grainy_film = pan(9), pan(9, sigma=3 / 255)
-    dirty, stains = stained(grainy_film), Dirt()
-    answers = [planes[0][CENTRE] for planes in windowed(dirty, dirt=AUTO, stains=stains)]
+    dirty, found = stained(grainy_film), Findings()
+    answers = [planes[0][CENTRE] for planes in windowed(dirty, dirt=AUTO, found=found)]
     left, there = [], []
     for place in range(2, 7):
         true, was, now = truth[place][0][0], dirty[place][0][0], answers[place]
@@ -178,8 +188,11 @@ def test_dirt_goes_and_nothing_else() -> None:
         apart = cv2.dilate(specks.astype(np.uint8), np.ones((15, 15), np.uint8)) == 0
         np.testing.assert_array_equal(now[apart], was[apart])
     assert sum(left) < 0.25 * sum(there)
-    assert (stains.pictures, stains.dirty) == (5, 5)  # the first and the last two have one side alone
-    assert 0.005 < stains.share < 0.03
+    assert (found.dirt.pictures, found.dirt.dirty) == (
+        5,
+        5,
+    )  # the first and the last two have one side alone
+    assert 0.005 < found.dirt.share < 0.03
     untouched = [planes[0][CENTRE] for planes in windowed(dirty)]
     for planes, was in zip(untouched, dirty, strict=True):
         np.testing.assert_array_equal(planes, was[0][0])
@@ -192,19 +205,19 @@ def test_a_ball_is_no_dirt(speed: int) -> None:
         luma = planes[0][0] * np.float32(0.6)
         cv2.circle(luma, (40 + speed * number, 60 + 3 * number), 4, 0.95, -1, cv2.LINE_AA)
         frames.append((luma[np.newaxis],))
-    stains = Dirt()
-    for planes, was in zip(windowed(frames, dirt=AUTO, stains=stains), frames, strict=True):
+    found = Findings()
+    for planes, was in zip(windowed(frames, dirt=AUTO, found=found), frames, strict=True):
         np.testing.assert_array_equal(planes[0][CENTRE], was[0][0])
-    assert stains.dirty == 0
+    assert found.dirt.dirty == 0
 
 
 def test_a_flash_and_a_cut_are_no_dirt() -> None:
     frames = [*pan(5, sigma=2 / 255), *pan(5, sigma=2 / 255, seed=5)]
     frames[2] = (frames[2][0] * np.float32(1.25),)
-    stains = Dirt()
-    for planes, was in zip(windowed(frames, dirt=AUTO, stains=stains), frames, strict=True):
+    found = Findings()
+    for planes, was in zip(windowed(frames, dirt=AUTO, found=found), frames, strict=True):
         np.testing.assert_array_equal(planes[0][CENTRE], was[0][0])
-    assert (stains.pictures, stains.dirty) == (2, 0)
+    assert (found.dirt.pictures, found.dirt.dirty) == (2, 0)
 
 
 def test_coloured_dirt_leaves_no_colour() -> None:
@@ -215,6 +228,75 @@ def test_coloured_dirt_leaves_no_colour() -> None:
     cv2.circle(frames[2][1][1], (45, 35), 2, 0.9, -1)
     chroma = list(windowed(frames, dirt=AUTO))[2][1]
     assert np.abs(chroma - 0.5).max() < 0.06
+
+
+def is_spared(frames: list[Planes]) -> bool:
+    """Whether all of a film's frames are given back as they came."""
+    answers = list(windowed(frames, judged=True))
+    spared = {len(planes[0]) == 1 for planes in answers}
+    assert len(spared) == 1
+    if spared == {True}:
+        for planes, was in zip(answers, frames, strict=True):
+            assert planes is was
+    return spared == {True}
+
+
+@pytest.mark.parametrize(("sigma", "step"), [(0.0, 0.3), (0.0, 3.7), (0.5, 1.5), (3.0, 1.5), (8.0, 0.0)])
+def test_what_is_clean_stays_as_it_is(sigma: float, step: float) -> None:
+    frames = colored(pan(5, step, sigma / 255))
+    assert is_spared(frames) == (sigma < 1)
+    assert all(len(planes[0]) == 5 for planes in windowed(frames))
+
+
+def test_black_and_white_is_never_clean() -> None:
+    frames = pan(5)
+    assert not is_spared(frames)
+    tinted = [(luma, np.full((2, 80, 100), 0.6, np.float32)) for (luma,) in frames]
+    assert not is_spared(tinted)
+
+
+def test_what_an_encoder_has_cut_into_blocks_is_not_clean() -> None:
+    frames = colored(pan(5, 0.7))
+    assert blockiness(frames[0][0][0]) < BLOCKS
+    blocks = np.kron(np.random.default_rng(0).normal(0, 4 / 255, (20, 25)), np.ones((8, 8)))
+    assert not is_spared([(luma + blocks.astype(np.float32), chroma) for luma, chroma in frames])
+
+
+def test_frames_that_an_encoder_made_the_same_are_not_clean() -> None:
+    """But for a mark that shows them apart."""
+    frames = [tuple(plane.copy() for plane in planes) for planes in colored(pan(1)) * 5]
+    for number, planes in enumerate(frames):
+        planes[0][0, 0, number] = 0
+    assert not is_spared(frames)
+
+
+def test_every_shot_is_judged_by_the_picture_that_it_begins_with() -> None:
+    one, other = colored(pan(5)), colored(pan(5, sigma=5 / 255, seed=5))
+    found = Findings()
+    seen = [len(planes[0]) for planes in windowed([*one, *other, *one], found, judged=True)]
+    assert seen == [1] * 5 + [5] * 5 + [1] * 5
+    assert (found.condition.pictures, found.condition.clean) == (15, 10)
+    assert found.dirt.pictures == 0  # nobody asked for it
+    assert [len(planes[0]) for planes in windowed(one, judged=True, clean=False)] == [
+        1
+    ] * 5  # they begin it
+    places = [Place(number, begins=False) for number in range(5)]
+    for clean, planes in ((False, 5), (True, 1)):
+        answers = windowed(one, judged=True, clean=clean, places=places)
+        assert [len(answer[0]) for answer in answers] == [planes] * 5
+
+
+@pytest.mark.parametrize(("dirt", "is_taken"), [(None, False), (AUTO, True)])
+def test_a_clean_film_loses_its_dirt_only_where_that_is_asked_for(
+    dirt: float | None, is_taken: bool
+) -> None:
+    frames = colored(pan(5))
+    cv2.circle(frames[2][0][0], (90, 70), 3, 0.98, -1, cv2.LINE_AA)
+    answers = list(windowed(frames, dirt=dirt, judged=True))
+    assert all(len(planes[0]) == 1 for planes in answers)
+    speck = slice(68, 73), slice(88, 93)
+    assert (answers[2][0][0][speck].mean() < 0.9) == is_taken
+    np.testing.assert_array_equal(answers[1][0], frames[1][0])
 
 
 def test_dirt_of_pieces_adds_up() -> None:
@@ -317,10 +399,10 @@ def test_noise_is_measured_beside_detail(sigma: float) -> None:
 
 
 def test_noise_is_told_for_every_shot() -> None:
-    noise = Noise()
-    list(windowed([*pan(4, sigma=2 / 255), *pan(4, sigma=8 / 255, seed=5)], noise))
-    assert noise.luma == pytest.approx([2, 8], rel=0.25)
-    assert noise.chroma == [0, 0]
+    found = Findings()
+    list(windowed([*pan(4, sigma=2 / 255), *pan(4, sigma=8 / 255, seed=5)], found))
+    assert found.noise.luma == pytest.approx([2, 8], rel=0.25)
+    assert found.noise.chroma == [0, 0]
 
 
 def test_cuts_are_not_flicker_motion_or_fades() -> None:

@@ -191,6 +191,19 @@ def test_tiled_equals_whole(model: str, scale: int) -> None:
             np.testing.assert_allclose(a, b, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_film_enlarges_what_is_clean_as_clean_does(scale: int) -> None:
+    planes = planes_420()
+    film, clean = (upscaler(planes, scale, model=name, temperature=0.5) for name in ("film", "clean"))
+    window = film_window(60, 84)
+    before = film(window)
+    for one, other in zip(film(planes), clean(planes), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert film.reused == film.reused_tiles == 0
+    for one, other in zip(film(window), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize(("model", "scale"), [("clean", 2), ("film", 4), ("film", 8), ("nearest", 3)])
 @pytest.mark.parametrize("box", [Box(52, 48, 20, 30), Box(0, 100, 36, 42)])
 def test_a_detail_is_that_part_of_the_whole_answer(model: str, scale: int, box: Box) -> None:

@@ -14,7 +14,9 @@ from upscale.media.part import Stretch
 from upscale.media.read.index import index_film
 from upscale.media.read.source import ReadOptions, Source
 from upscale.motion.deflicker import Flicker, deflickered
-from upscale.motion.window import LONGEST_RUN, Noise, windowed
+from upscale.motion.findings import Findings
+from upscale.motion.runs import LONGEST_RUN, Place
+from upscale.motion.window import windowed
 from upscale.planes import REACH
 
 P = picture(seconds=2)
@@ -86,27 +88,33 @@ def test_a_program_stream_whose_times_are_guessed_is_not_jumped_in(tmp_path: Pat
 def test_context_is_not_worked_on_and_changes_nothing() -> None:
     """Repeated frames too, however the pieces lie."""
     frames = [planes for planes in pan(30, sigma=5 / 255) for _ in range(3)]
-    whole_noise, noise, flicker = Noise(), Noise(), Flicker()
-    whole = list(windowed(frames, whole_noise))
+    whole_found, found, flicker = Findings(), Findings(), Flicker()
+    whole = list(windowed(frames, whole_found))
     begin, end = 7 * LONGEST_RUN, 9 * LONGEST_RUN
     lead = begin - REACH * LONGEST_RUN
     parts = []
     for first, last in ((0, begin), (begin, end), (end, len(frames))):
         start = max(first - REACH * LONGEST_RUN, 0)
-        piece, numbers = Noise(), iter(range(start, len(frames)))
-        answers = windowed(frames[start:], piece, numbers=numbers, since=first)
+        piece = Findings()
+        places = [Place(number, None, first <= number < last) for number in range(start, len(frames))]
+        answers = windowed(frames[start:], piece, places=places)
         for number, planes in zip(range(start, last), answers, strict=False):
             if number < first:
                 assert planes is frames[number]
             else:
                 parts.append(planes)
-        piece.close()
-        noise.append(piece)
+        piece.noise.close()
+        found.append(piece)
     assert len(parts) == len(whole)
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(one[0], other[0])
+    noise, whole_noise = found.noise, whole_found.noise
     assert len(noise.shots) == len(whole_noise.shots) == 1
-    assert noise.shots[0].pictures == pytest.approx(whole_noise.shots[0].pictures, abs=4)
+    assert noise.shots[0].pictures == whole_noise.shots[0].pictures
     assert noise.luma == pytest.approx(whole_noise.luma, rel=0.02)
-    list(deflickered(frames[lead:], flicker, numbers=range(lead, len(frames)), since=begin))
+    list(
+        deflickered(
+            frames[lead:], flicker, places=[Place(n, None, n >= begin) for n in range(lead, len(frames))]
+        )
+    )
     assert flicker.frames == len(frames) - begin

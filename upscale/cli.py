@@ -613,6 +613,7 @@ def _restored(summary: "Summary") -> str:
     """What was found and evened out, for the line at the end."""
     said = ""
     noise, flicker, dirt = summary.found.noise, summary.found.flicker, summary.found.dirt
+    condition = summary.found.condition
     if noise.luma:
         shots = len(noise.luma)
         levels = []
@@ -620,6 +621,8 @@ def _restored(summary: "Summary") -> str:
             span = f"{min(each):.1f}" + (f" to {max(each):.1f}" if shots > 1 else "")
             levels.append(f"{span} in {name}")
         said += f"; noise {' and '.join(levels)} (8-bit levels, {shots} shot{'s' * (shots > 1)})"
+    if condition.clean:
+        said += f"; {condition.clean} of {condition.pictures} pictures are clean, and only enlarged"
     if dirt.dirty:
         share = f"{dirt.share:.2%}" if dirt.share >= 0.0001 else "less than 0.01%"
         said += f"; dirt removed from {dirt.dirty} of {dirt.pictures} pictures, {share} of their pixels"

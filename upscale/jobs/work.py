@@ -19,17 +19,27 @@ from typing import Any
 import av
 
 from upscale.belt import overlap
-from upscale.color.keys import Keys
 from upscale.errors import UpscaleError
 from upscale.jobs.segments import Segment
 from upscale.jobs.workspace import segment_path
+from upscale.keys import Cuts, Keys
 from upscale.media.frame import Frame, Key
 from upscale.media.info import VideoInfo
 from upscale.media.part import BEGINNING, Stretch
 from upscale.media.read.source import FilmFile, Source
 from upscale.media.write.packets import Pictures, PieceWriter, Track
 from upscale.motion.findings import Findings
-from upscale.pipeline import Job, Limit, Networks, Stages, aligned, find_key, open_networks
+from upscale.pipeline import (
+    Job,
+    Limit,
+    Networks,
+    Stages,
+    aligned,
+    find_key,
+    follows_keys,
+    open_networks,
+    shot_period,
+)
 from upscale.planes import Planes
 
 
@@ -320,7 +330,7 @@ class Worker:
 
             first, last = task.segments[0].stretch, task.segments[-1].stretch
             whole = Stretch(first.lead, first.begin, last.end, first.jump)
-            keys = self._find_keys(task, source.info, window) if job.color.wanted else None
+            keys = self._find_keys(task, source.info, window) if follows_keys(job, window) else None
             frames = source.frames(job.start, job.duration, stretch=whole)
             frames = aligned(
                 stages.timed_each("decode", frames),
@@ -329,6 +339,7 @@ class Worker:
                 found,
                 source.info,
                 first.begin,
+                last.end,
                 keys,
             )
             with contextlib.closing(frames):  # type: ignore[type-var]
@@ -355,17 +366,18 @@ class Worker:
 
     def _find_keys(self, task: Task, info: VideoInfo, window: int) -> Keys:
         """The key frames for a task, with that of the shot that it begins in."""
-        first = task.segments[0].stretch
+        first, cuts = task.segments[0].stretch, Cuts(shot_period(task.job, info))
         if first.begin == BEGINNING:
-            return Keys()
+            return Keys(cuts=cuts)
         # Not looked for where the segment before was read here: a long shot would be read again and again.
         if self._last is not None and self._last[:2] == (task.film, first.begin):
-            return Keys(self._last[2], first.begin)
+            return Keys(self._last[2], first.begin, cuts)
 
         def opened() -> Source:
             return Source(task.job.source, task.job.read, self._reach(task))
 
-        return Keys(find_key(task.job, info, opened, window, first.begin, first.jump), first.begin)
+        key = find_key(task.job, info, opened, window, first.begin, first.jump)
+        return Keys(key, first.begin, cuts)
 
     def _opened(self, task: Task, info: VideoInfo, put: Callable[[Item], None]) -> Networks:
         """In the thread that reads: the networks for a task, those of the one before where they suit it."""

@@ -21,7 +21,8 @@ from upscale.errors import UpscaleError
 from upscale.lab.dataset import FILMS
 from upscale.lab.degrade import Preset, degraded, draw, draw_hair, draw_speck
 from upscale.media.read.source import Source
-from upscale.motion.dirt import AUTO, Dirt
+from upscale.motion.dirt import AUTO
+from upscale.motion.findings import Findings
 from upscale.motion.window import NEAR, windowed
 from upscale.planes import WINDOW, Planes
 
@@ -175,13 +176,13 @@ def _cleaned(
         stained = np.abs(old[0][0] - true) > STAINED
         before += float(np.abs(old[0][0] - true)[stained].sum())
         after += float(np.abs(planes[0][0] - true)[stained].sum())
-    stains = Dirt()
-    answers = [planes[0][0] for planes in windowed(pictures, dirt=AUTO, stains=stains)]
+    found = Findings()
+    answers = [planes[0][0] for planes in windowed(pictures, dirt=AUTO, found=found)]
     psnr = [
         fmean(_psnr(one, true) for one, true in list(zip(shown, clean, strict=True))[inner])
         for shown in ([planes[0][0] for planes in pictures], answers)
     ]
-    return after / max(before, 1e-9), psnr[0] - psnr[1], stains.share
+    return after / max(before, 1e-9), psnr[0] - psnr[1], found.dirt.share
 
 
 def _stained(luma: Plane, random: np.random.Generator) -> Plane:

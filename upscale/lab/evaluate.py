@@ -127,7 +127,7 @@ def bits_per_pixel(low: Tensor, high: Tensor, scale: int, sample: SampleOptions)
     """-log2 p(high luma | what the network reads) by a PixelCNN, over the number of output pixels; pictures
     are [3, H, W]. Luma is rounded to 8 bit."""
     upscaler = Upscaler.for_pictures(low.shape[1:], scale, sample)
-    network = upscaler.stages[0][0]
+    network = upscaler.stages[0].luma
     planes: Planes = (low[:1].numpy(),)
     if upscaler.window:
         (planes,) = windowed([planes])

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from upscale.errors import UpscaleError
 from upscale.media.read.source import ReadOptions, Source
-from upscale.motion.dirt import AUTO
 from upscale.motion.window import windowed
 from upscale.planes import Planes
 from upscale.sampling.options import SampleOptions
@@ -101,7 +100,7 @@ def _alone(film: Path, scale: int, threads: int, model_name: str) -> float:
         model = Upscaler(size, target, info.pixels.subsampling, info.chroma_left, options)
         pictures: Iterator[Planes] = (frame.planes for frame in source.frames())
         if model.window:
-            pictures = windowed(pictures, dirt=AUTO)
+            pictures = windowed(pictures, dirt=None, judged=True)
         for planes in itertools.islice(pictures, WARM_UP + FRAMES):
             before, began = model.reused, time.perf_counter()
             model(planes)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from upscale.color.film import check_installed
-from upscale.color.keys import Cuts
 from upscale.color.options import name_of_time
 from upscale.errors import UpscaleError, UsageError
+from upscale.keys import Cuts
 from upscale.look.sheet import Cell, check_place, check_sheet, shrunk, write_sheet
 from upscale.media.frame import Frame, Key
 from upscale.media.info import VideoInfo
@@ -99,7 +99,7 @@ def _starts(job: Job) -> list[int]:
     cuts = Cuts()
     with Source(job.source, job.read) as source:
         frames = source.frames(job.start, job.duration)
-        return [frame.pts for frame in frames if cuts.begins_shot(frame.planes)]
+        return [frame.pts for frame in frames if cuts.begins_shot(frame)]
 
 
 def _keys(

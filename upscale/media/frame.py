@@ -10,10 +10,16 @@ from upscale.planes import Planes
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """The first frame of a shot, which the colours of the others follow."""
+    """The first frame of a shot, which the others follow."""
 
     planes: Planes
+    """As the model is to see it."""
     pts: int
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether it was found clean, and is to be seen as it came: see ``motion.window.windowed``."""
+        return len(self.planes[0]) == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,4 +34,4 @@ class Frame:
     extras: VideoFrame | None = None
     """The decoded frame, where it carries closed captions or the like."""
     key: Key | None = None
-    """Of its shot, where colours are wanted."""
+    """Of its shot, where something follows that."""

@@ -49,6 +49,8 @@ class Model:
     """``module:class`` of what makes planes larger with it: see ``pipeline.Enlarger``."""
     families: tuple[Family, ...] = ()
     """Of the first stage, and of those after it; without a second one all have the first."""
+    for_clean: tuple[Family, ...] = ()
+    """Of the stages for frames that are clean, where others are better at them."""
     temperature: float | None = None
     """The default; None where there is nothing to dial."""
     denoises: bool = False
@@ -63,6 +65,10 @@ class Model:
     def family(self, stage: int) -> Family:
         """The weights of a stage."""
         return self.families[min(stage, len(self.families) - 1)]
+
+    def family_for_clean(self, stage: int) -> Family:
+        """The weights of a stage for frames that are clean."""
+        return self.for_clean[min(stage, len(self.for_clean) - 1)] if self.for_clean else self.family(stage)
 
     def stages(self, scale: float) -> list[int]:
         """The native scales to run one after the other for a ``scale`` from 1 to 8."""
@@ -96,6 +102,7 @@ MODELS = {
             "29.0 dB on films made old (Lanczos 27.5)",
             UPSCALER,
             (FILM, CLEAN),
+            for_clean=(CLEAN,),
             temperature=0.35,
             denoises=True,
             has_spread=True,
@@ -177,7 +184,7 @@ def weights_digest(model: Model, color: bool = False) -> str:
     digest = hashlib.blake2b(digest_size=16)
     folder = Path(str(resources.files("upscale.weights")))
     names = [COLOR] if color else []
-    for family in model.families:
+    for family in {*model.families, *model.for_clean}:
         names += f"{family.luma}-*-luma.safetensors", f"{family.chroma}-*-chroma.safetensors"
     for name in sorted(set(names)):
         for path in sorted(folder.glob(name)):
@@ -191,9 +198,9 @@ def weights_files(model: Model, scale: float, color: bool = False) -> list[Path]
     folder = Path(str(resources.files("upscale.weights")))
     names = [Path(COLOR).stem] if color else []
     for number, native in enumerate(model.stages(scale) if model.families else []):
-        family = model.family(number)
-        names += f"{family.luma}-x{native}-luma", f"{family.chroma}-x{native}-chroma"
-    return [folder / f"{name}.safetensors" for name in names]
+        for family in (model.family(number), model.family_for_clean(number)):
+            names += f"{family.luma}-x{native}-luma", f"{family.chroma}-x{native}-chroma"
+    return [folder / f"{name}.safetensors" for name in dict.fromkeys(names)]
 
 
 def find_stage(family: Family, scale: int) -> Stage:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from upscale.motion.runs import Place
 from upscale.motion.shots import is_cut, thumbnail
 from upscale.planes import Planes
 
@@ -47,23 +48,22 @@ def deflickered(
     pictures: Iterable[Planes],
     flicker: Flicker | None = None,
     radius: int = RADIUS,
-    numbers: Iterable[int] | None = None,
-    since: int | None = None,
+    places: Iterable[Place] | None = None,
 ) -> Iterator[Planes]:
     """Each picture with its luma at the mean brightness of those around it, ``radius`` frames on each side.
 
     A gain for the whole frame, as of FFmpeg's filter of that name, which knows no shots: across a cut it
     would lighten the dark side and darken the light one. What flickers in spots is left to the merge of the
     window. Holds ``2 * radius + 1`` pictures; an answer depends on those alone. ``flicker`` is told what
-    was met in pictures whose ``numbers`` (by default counted from 0) are at least ``since``."""
-    held: deque[tuple[Planes, float, int, int]] = deque()  # picture, mean luma, shot, number
+    was met in pictures that are wanted, by their ``places``."""
+    held: deque[tuple[Planes, float, int, bool]] = deque()  # picture, mean luma, shot, wanted
     place, shot = 0, 0
     small: np.ndarray | None = None
     last: tuple[float, float, int] | None = None
 
     def answer() -> Planes:
         nonlocal place, last
-        planes, mean, number, at = held[place]
+        planes, mean, number, is_wanted = held[place]
         around = [
             level
             for _, level, other, _ in list(held)[max(place - radius, 0) : place + radius + 1]
@@ -72,7 +72,6 @@ def deflickered(
         gain = 1.0
         if mean > DARKEST:
             gain = min(max(sum(around) / len(around) / mean, 1 / LARGEST_GAIN), LARGEST_GAIN)
-        is_wanted = since is None or at >= since
         if flicker is not None and is_wanted and last and last[2] == number and mean > DARKEST:
             flicker.note(abs(mean - last[0]) / mean, abs(mean * gain - last[1]) / mean)
         last = mean, mean * gain, number
@@ -82,11 +81,12 @@ def deflickered(
             place -= 1
         return (planes[0] * np.float32(gain), *planes[1:])
 
-    for planes, at in zip(pictures, itertools.count() if numbers is None else numbers, strict=False):
+    counted = map(Place, itertools.count())
+    for planes, at in zip(pictures, counted if places is None else places, strict=False):
         now = thumbnail(planes[0][0])
         shot += small is not None and is_cut(small, now)
         small = now
-        held.append((planes, float(planes[0].mean(dtype=np.float64)), shot, at))
+        held.append((planes, float(planes[0].mean(dtype=np.float64)), shot, at.wanted))
         if len(held) - place > radius:
             yield answer()
     while place < len(held):

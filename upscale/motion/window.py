@@ -7,87 +7,29 @@ alone, so a film cut into pieces that read a little beyond their ends is the sam
 """
 
 import functools
-import itertools
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from upscale.motion.dirt import Dirt, cleaned
-from upscale.motion.flow import LEVELS, SMALLEST, Plane, find_flow, matchable
+from upscale.motion.condition import is_clean
+from upscale.motion.dirt import AUTO, cleaned
+from upscale.motion.findings import Findings
+from upscale.motion.flow import SMALLEST, Plane, find_flow, matchable
 from upscale.motion.merge import Difference, Merge, Neighbour, PatchNoise
 from upscale.motion.noise import noise_level
+from upscale.motion.runs import Place, Run, runs
 from upscale.motion.shots import is_cut, thumbnail
 from upscale.planes import REACH, Planes
 
 NEAR = 2
 """Frames on each side whose flow is found finely, and of which the median and its like are."""
 
-LONGEST_RUN = 8
-"""Equal frames that count as one in a window. More would hold up the film, and its sound with it."""
-
 WORKERS = 4
 """Threads at most that align neighbours beside each other."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShotNoise:
-    """The noise of one shot, or a piece of one, in 8-bit levels: medians over its pictures."""
-
-    luma: float
-    chroma: float
-    pictures: int
-
-
-@dataclass(slots=True)
-class Noise:
-    """What was met so far, shot by shot."""
-
-    shots: list[ShotNoise] = field(default_factory=list)
-    continues: bool = False
-    """Whether the first of them began in pictures that were only context."""
-    _levels: list[tuple[float, float]] = field(default_factory=list)
-
-    @property
-    def luma(self) -> list[float]:
-        """Of every shot, in 8-bit levels."""
-        return [shot.luma for shot in self.shots]
-
-    @property
-    def chroma(self) -> list[float]:
-        return [shot.chroma for shot in self.shots]
-
-    def note(self, levels: tuple[float, float], new_shot: bool) -> None:
-        """Add one picture's noise in luma and in chroma, in the unit of the planes."""
-        if new_shot:
-            self.close()
-        elif not self.shots and not self._levels:
-            self.continues = True
-        self._levels.append(levels)
-
-    def close(self) -> None:
-        """The shot, or what is seen of it, ends here."""
-        if self._levels:
-            luma, chroma = np.median(np.array(self._levels), axis=0) * LEVELS
-            self.shots.append(ShotNoise(float(luma), float(chroma), len(self._levels)))
-            self._levels.clear()
-
-    def append(self, later: "Noise") -> None:
-        """Add what was met in the piece of the film that follows. A shot in both is a mean of the two."""
-        shots = list(later.shots)
-        if later.continues and shots and self.shots:
-            one, other = self.shots.pop(), shots.pop(0)
-            count = one.pictures + other.pictures
-            luma, chroma = (
-                (a * one.pictures + b * other.pictures) / count
-                for a, b in ((one.luma, other.luma), (one.chroma, other.chroma))
-            )
-            self.shots.append(ShotNoise(luma, chroma, count))
-        self.shots += shots
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +45,14 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class _Picture:
-    """One frame, or a run of equal ones, with what is worked out once for it."""
+class _Known:
+    """What is worked out once for each picture."""
 
     seen: Seen
     thumbnail: NDArray[np.float32]
-    number: int
-    """Of the first frame that it stands for, in the film."""
     shot: int
     noise: tuple[float, float]
     """In luma and in chroma."""
-    times: list[int]
-    """How many frames it stands for, in a list of one, as it grows."""
 
 
 def gather(
@@ -135,16 +73,11 @@ def gather(
         alone = np.full_like(luma, 1 / (2 * NEAR + 1))
         return (np.stack([luma, luma, luma, np.zeros_like(luma), alone]), *planes[1:]), None
 
-    def aligned(distance: int, seen: Seen) -> Neighbour:
-        effort = "fine" if abs(distance) <= NEAR else "quick"
-        flow = find_flow(centre.matchable, seen.matchable, effort)
-        return Neighbour.align(planes, distance, seen.planes, flow)
-
     def weighed(distance: int, seen: Seen) -> tuple[Planes, tuple[Plane, ...]]:
-        neighbour = aligned(distance, seen)
+        neighbour = _aligned(centre, distance, seen)
         return neighbour.planes, Difference.of(planes, neighbour).weights(noise)
 
-    near = list(each(aligned, *_columns(one for one in others if abs(one[0]) <= NEAR)))
+    near = list(each(functools.partial(_aligned, centre), *_columns(_nearest(others))))
     share = None
     if dirt and len(near) == 2 * NEAR:
         planes, share = cleaned(planes, [one.planes for one in near], dirt)
@@ -165,6 +98,31 @@ def gather(
     return (np.stack([luma, mean[0][0], median, spread, sureness]), *mean[1:]), share
 
 
+def spared(
+    centre: Seen,
+    others: Sequence[tuple[int, Seen]],
+    dirt: float = 0.0,
+    pool: ThreadPoolExecutor | None = None,
+) -> tuple[Planes, float | None]:
+    """As ``gather``, of a clean picture: as it came, but for its dirt."""
+    near = _nearest(others)
+    if not dirt or len(near) < 2 * NEAR or min(centre.planes[0][0].shape) < SMALLEST:
+        return centre.planes, None
+    each: Callable[..., Iterable] = pool.map if pool is not None else map
+    aligned = each(functools.partial(_aligned, centre), *_columns(near))
+    return cleaned(centre.planes, [one.planes for one in aligned], dirt)
+
+
+def _aligned(centre: Seen, distance: int, seen: Seen) -> Neighbour:
+    effort = "fine" if abs(distance) <= NEAR else "quick"
+    flow = find_flow(centre.matchable, seen.matchable, effort)
+    return Neighbour.align(centre.planes, distance, seen.planes, flow)
+
+
+def _nearest(others: Sequence[tuple[int, Seen]]) -> list[tuple[int, Seen]]:
+    return [one for one in others if abs(one[0]) <= NEAR]
+
+
 def _columns(others: Iterable[tuple[int, Seen]]) -> tuple[list[int], list[Seen]]:
     known = list(others)
     return [distance for distance, _ in known], [seen for _, seen in known]
@@ -172,89 +130,68 @@ def _columns(others: Iterable[tuple[int, Seen]]) -> tuple[list[int], list[Seen]]
 
 def windowed(
     pictures: Iterable[Planes],
-    noise: Noise | None = None,
+    found: Findings | None = None,
     radius: int = REACH,
-    dirt: float = 0.0,
-    stains: Dirt | None = None,
-    numbers: Iterable[int] | None = None,
-    since: int | None = None,
+    dirt: float | None = 0.0,
+    judged: bool = False,
+    clean: bool | None = None,
+    places: Iterable[Place] | None = None,
 ) -> Iterator[Planes]:
-    """For each of the ``pictures``, in order, the planes of its window: see ``gather``.
+    """For each of the ``pictures``, in order, the planes of its window: see ``gather``. Equal frames in a
+    row count as one, and get the very same planes: see ``runs``.
 
-    ``noise`` is told the noise of each shot, ``stains`` the share of ``dirt``: see ``gather``. Equal frames
-    in a row, as old transfers have them, count as one and get the very same planes; a window holds
-    different frames. Holds no more than ``2 * radius + 1`` pictures. The answers do not depend on the
-    number of threads.
+    With ``judged`` those of a shot that is clean (see ``condition``) by the picture that it begins with are
+    given back as they came: luma [1, H, W]. ``clean`` is what is known of the shot that goes on where the
+    pictures begin. ``dirt`` is how much is taken for it; None for nothing in clean shots, and
+    ``dirt.AUTO`` in others. ``found`` is told what was met.
 
-    ``numbers`` are the places of the pictures in the film, rising; by default they are counted from 0. A
-    run of equal frames ends at every multiple of LONGEST_RUN, wherever reading began. Pictures with
-    numbers below ``since`` are context: they are given back as they came, and cost little.
-    """
-    held: deque[_Picture] = deque()
+    ``places`` say where the pictures are in the film; by default they are counted from 0, and shots are
+    told apart by the pictures. Those that are not wanted are given back as they came, and cost little.
+    Holds no more than ``2 * radius + 1`` pictures. The answers do not depend on the number of threads."""
+    met = Findings() if found is None else found
     answered = -1
     """The shot of the last picture that was answered for."""
 
-    def is_wanted(number: int) -> bool:
-        return since is None or number >= since
+    def look(planes: Planes, place: Place, last: Run[_Known] | None) -> _Known:
+        small = thumbnail(planes[0][0])
+        shot = 0 if last is None else last.known.shot + is_cut(last.known.thumbnail, small)
+        level = (0.0, 0.0)
+        if place.wanted:
+            chroma = planes[1] if len(planes) > 1 else ()
+            level = noise_level(planes[0][0]), max(map(noise_level, chroma), default=0.0)
+        return _Known(Seen.of(planes), small, shot, level)
 
     with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1), "window") as pool:
-        place = 0  # in ``held``, of the next picture to answer for
-
-        def answer() -> Iterator[Planes]:
-            nonlocal place, answered
-            centre = held[place]
-            planes = centre.seen.planes
-            if is_wanted(centre.number):
-                planes, share = _window(held, place, radius, dirt, pool)
-                if stains is not None and share is not None:
-                    stains.note(share)
-                if noise is not None:
-                    noise.note(centre.noise, centre.shot != answered)
-            answered = centre.shot
-            for _ in range(centre.times[0]):
+        for centre, around in runs(pictures, places, radius, look):
+            planes, known = centre.planes, centre.known
+            others = [(at, one.known.seen) for at, one in around if one.known.shot == known.shot]
+            begins = centre.place.begins
+            if begins is None:
+                begins = known.shot != answered
+            if centre.place.wanted:
+                if judged:
+                    if begins or clean is None:
+                        clean = judge(known.seen, others)
+                    met.condition.note(clean)
+                is_spared = judged and bool(clean)
+                much = (0.0 if is_spared else AUTO) if dirt is None else dirt
+                planes, share = (spared if is_spared else gather)(known.seen, others, much, pool)
+                if share is not None:
+                    met.dirt.note(share)
+                met.noise.note(known.noise, known.shot != answered)
+            answered = known.shot
+            for _ in range(centre.times):
                 yield planes
-            place += 1
-            if place > radius:
-                held.popleft()
-                place -= 1
-
-        for planes, number in zip(
-            pictures, itertools.count() if numbers is None else numbers, strict=False
-        ):
-            last = held[-1] if held else None
-            if (
-                last is not None
-                and last.number // LONGEST_RUN == number // LONGEST_RUN
-                and _equal(last.seen.planes, planes)
-            ):
-                last.times[0] += 1
-                continue
-            # What came before this one is whole now.
-            if len(held) - place > radius:
-                yield from answer()
-            small = thumbnail(planes[0][0])
-            shot = 0 if last is None else last.shot + is_cut(last.thumbnail, small)
-            level = (0.0, 0.0)
-            if is_wanted(number):
-                chroma = planes[1] if len(planes) > 1 else ()
-                level = noise_level(planes[0][0]), max(map(noise_level, chroma), default=0.0)
-            held.append(_Picture(Seen.of(planes), small, number, shot, level, [1]))
-        while place < len(held):
-            yield from answer()
-        if noise is not None:
-            noise.close()
+    met.noise.close()
 
 
-def _window(
-    held: "deque[_Picture]", place: int, radius: int, dirt: float, pool: ThreadPoolExecutor
-) -> tuple[Planes, float | None]:
-    centre = held[place]
-    others = [
-        (other - place, held[other].seen)
-        for other in range(max(place - radius, 0), min(place + radius + 1, len(held)))
-        if other != place and held[other].shot == centre.shot
-    ]
-    return gather(centre.seen, others, dirt, pool)
+def judge(centre: Seen, others: Sequence[tuple[int, Seen]]) -> bool:
+    """Whether a picture is clean: see ``condition.is_clean``. The others are as of ``gather``."""
+    planes = centre.planes
+    if not others or min(planes[0][0].shape) < SMALLEST:
+        return is_clean(planes, None)
+    distance, seen = min(others, key=lambda one: (abs(one[0]), -one[0]))
+    return is_clean(planes, _aligned(centre, distance, seen))
 
 
 def _middle(near: Sequence[Plane], merge: Plane) -> tuple[Plane, Plane]:
@@ -270,7 +207,3 @@ def _middle(near: Sequence[Plane], merge: Plane) -> tuple[Plane, Plane]:
     least, most = functools.reduce(np.minimum, near), functools.reduce(np.maximum, near)
     # Of three the middle one, of four the mean of the middle two.
     return (mean * np.float32(count) - least - most) / np.float32(count - 2), spread
-
-
-def _equal(one: Planes, other: Planes) -> bool:
-    return all(a is b or np.array_equal(a, b) for a, b in zip(one, other, strict=True))

@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -28,6 +29,28 @@ from upscale.sampling.transfers import Transfers
 
 MARGIN = 4
 """Pixels beyond the networks' fields that chroma's resampling reads."""
+
+
+@dataclass(slots=True)
+class _Stage:
+    """The networks for one native scale, and what is known of the frames that go through them."""
+
+    number: int
+    """How many stages come before it."""
+    luma: Conditioning
+    chroma: ChromaNet
+    sampler: Sampler
+    before: int
+    """By how much those have enlarged the frame."""
+    tiled: dict[str, Tiles] = field(default_factory=dict)
+    noise: tuple[tuple[int, ...], Tensor] | None = None
+    """The place that it was drawn for, and the noise."""
+
+    @property
+    def reach(self) -> int:
+        """Pixels of the input that an answer may depend on: luma's field and chroma's, which follows it."""
+        fields = self.luma.receptive_field + self.chroma.receptive_field
+        return -(-fields // self.before) + MARGIN
 
 
 class Upscaler:
@@ -56,16 +79,23 @@ class Upscaler:
         if options.threads:
             torch.set_num_threads(options.threads)
         scale = max(target[0] / source[0], target[1] / source[1])
-        chain = [
-            (self.model.family(number), native) for number, native in enumerate(self.model.stages(scale))
-        ]
-        self.stages = [self._load_stage(*stage) for stage in chain]
-        self._samplers: list[Sampler] = [
-            family.sampled_by(luma, self.temperature, options.spread)
-            for (family, _), (luma, _) in zip(chain, self.stages, strict=True)
-        ]
-        self._noise: dict[int, tuple[tuple[int, ...], Tensor]] = {}
-        self._tiled: dict[tuple[str, int], Tiles] = {}
+        native = self.model.stages(scale)
+        loaded: dict[tuple[Family, int], _Stage] = {}
+
+        def chain(family_of: Callable[[int], Family]) -> list[_Stage]:
+            stages = []
+            for number, one in enumerate(native):
+                which = family_of(number), number
+                if which not in loaded:
+                    loaded[which] = self._load_stage(which[0], one, number, math.prod(native[:number]))
+                stages.append(loaded[which])
+            return stages
+
+        self.stages = chain(self.model.family)
+        """What a frame goes through."""
+        self._for_clean = chain(self.model.family_for_clean)
+        """What one goes through that came without its window."""
+        self._every = list(loaded.values())
         self.notes: set[str] = set()
         """What a user should know of how it went."""
         self.reused = 0
@@ -79,7 +109,7 @@ class Upscaler:
         height, width = source
         return cls((height, width), (height * scale, width * scale), (1, 1), True, options)
 
-    def _load_stage(self, family: Family, scale: int) -> tuple[Conditioning, ChromaNet]:
+    def _load_stage(self, family: Family, scale: int, number: int, before: int) -> _Stage:
         stage = find_stage(family, scale)
         networks = (weights.load(stage.luma.path), weights.load(stage.chroma.path))
         for network in networks:
@@ -92,12 +122,13 @@ class Upscaler:
             quantise(luma)
         elif self.options.precision == "int8":
             raise UpscaleError(f"the weights for x{scale} are not calibrated; run upscale-lab calibrate")
-        return luma, chroma
+        sampler = family.sampled_by(luma, self.temperature, self.options.spread)
+        return _Stage(number, luma, chroma, sampler, before)
 
     @property
     def reused_tiles(self) -> int:
         """Tiles that were, bit for bit, those of the frame before, in other frames than ``reused``."""
-        return sum(tiles.reused for tiles in self._tiled.values())
+        return sum(tiles.reused for stage in self._every for tiles in stage.tiled.values())
 
     @property
     def arithmetic(self) -> str:
@@ -107,7 +138,7 @@ class Upscaler:
     @property
     def window(self) -> int:
         """Frames on each side that a frame's planes are to tell of: see ``motion.window.windowed``."""
-        return REACH if self.stages[0][0].frames > 1 else 0
+        return REACH if self.stages[0].luma.frames > 1 else 0
 
     @property
     def ahead(self) -> int:
@@ -122,8 +153,9 @@ class Upscaler:
     def begin(self, planes: Planes, time: int = 0) -> Callable[[], Planes]:
         """Set to work on a frame. What this answers gives, when called, the answer to it.
 
-        planes : luma [1, H, W], or [5, H, W] of its window, and chroma [2, h, w] unless grey, float32; the
-        answer is luma and chroma, larger, on the CPU. With ``options.spread`` luma is [2, H, W]; the
+        planes : luma [5, H, W] of its window, or [1, H, W] for a model without one, and for a frame that is
+        clean, which the model's networks for those then enlarge; and chroma [2, h, w] unless grey, float32.
+        The answer is luma and chroma, larger, on the CPU. With ``options.spread`` luma is [2, H, W]; the
         second plane is ``planes.SPREAD``. ``time`` is the frame's place in the film, for grain that moves.
 
         Not to be changed: the next frames may share parts of it.
@@ -132,7 +164,8 @@ class Upscaler:
         if self._before is not None and self._before[1] == time and _same(self._before[0], planes):
             self.reused += 1
             return self._before[2]
-        luma, chroma = self._enlarged(*self._read(planes), time)
+        stages, low, chroma = self._read(planes)
+        luma, chroma = self._enlarged(stages, low, chroma, time)
         luma, chroma = self._fit(luma, chroma, self.target)
         answer = self._transfers.down((luma,) if chroma is None else (luma, chroma))
         self._before = planes, time, answer
@@ -144,16 +177,16 @@ class Upscaler:
         frame has there, rounding aside, unless its scale is not a native one or the model is not seamless.
 
         planes : as of ``begin``. The box is in input pixels, and begins at even ones."""
-        low, chroma = self._read(planes)
+        stages, low, chroma = self._read(planes)
         height, width = low.shape[2:]
-        seen = box.grown(sum(self._reach(number) for number in range(len(self.stages))), 4, (height, width))
+        seen = box.grown(sum(stage.reach for stage in stages), 4, (height, width))
         low = low[:, :, seen.top : seen.top + seen.height, seen.left : seen.left + seen.width]
         if chroma is not None and self.subsampling is not None:
             across, down = self.subsampling
             rows = slice(seen.top // down, -(-(seen.top + seen.height) // down))
             columns = slice(seen.left // across, -(-(seen.left + seen.width) // across))
             chroma = chroma[:, :, rows, columns]
-        luma, chroma = self._enlarged(low, chroma, 0, (seen.top, seen.left))
+        luma, chroma = self._enlarged(stages, low, chroma, 0, (seen.top, seen.left))
         ratio = self.target[0] / height, self.target[1] / width
         size = round(seen.height * ratio[0]), round(seen.width * ratio[1])
         luma, chroma = self._fit(luma, chroma, size)
@@ -165,49 +198,44 @@ class Upscaler:
             parts.append(chroma[:, :, rows, left // across : -(-(left + wide) // across)])
         return self._transfers.down(parts)()
 
-    def _read(self, planes: Planes) -> tuple[Tensor, Tensor | None]:
-        """On the device: all that the first network reads of a whole frame, and its chroma."""
+    def _read(self, planes: Planes) -> tuple[list[_Stage], Tensor, Tensor | None]:
+        """What a whole frame goes through; and, on the device, all that the first network reads of it, and
+        its chroma."""
         keep = 1 - (1 if self.options.denoise is None else self.options.denoise)
-        low = self.stages[0][0].told(self._transfers.up(planes[0]), keep)
-        return low, self._transfers.up(planes[1]) if len(planes) > 1 else None
-
-    def _reach(self, number: int) -> int:
-        """Input pixels that an answer of a stage may depend on: luma's field and chroma's, which follows
-        it."""
-        fields = sum(network.receptive_field for network in self.stages[number])
-        before = math.prod(luma.scale for luma, _ in self.stages[:number])
-        return -(-fields // before) + MARGIN
+        stages = self._for_clean if len(planes[0]) == 1 else self.stages
+        low = stages[0].luma.told(self._transfers.up(planes[0]), keep)
+        return stages, low, self._transfers.up(planes[1]) if len(planes) > 1 else None
 
     def _enlarged(
-        self, low: Tensor, chroma: Tensor | None, time: int, origin: tuple[int, int] = (0, 0)
+        self,
+        stages: Sequence[_Stage],
+        low: Tensor,
+        chroma: Tensor | None,
+        time: int,
+        origin: tuple[int, int] = (0, 0),
     ) -> tuple[Tensor, Tensor | None]:
         """A frame, or a part of one that begins at ``origin`` (row, column), through all stages."""
         left = self.chroma_left
         luma, spread = low, None
-        for number, (luma_net, chroma_net) in enumerate(self.stages):
+        for stage in stages:
             size = luma.shape[2:]
-            luma = self._luma(luma, number, time, origin)
+            luma = self._luma(luma, stage, time, origin)
             if self.options.spread:
                 luma, spread = luma[:, :1], added_spread(spread, luma[:, SPREAD:])
             if chroma is not None:
-                chroma = self._chroma(chroma_net, chroma, luma, size, left, number)
+                chroma = self._chroma(stage, chroma, luma, size, left)
                 left = True
-            origin = origin[0] * luma_net.scale, origin[1] * luma_net.scale
+            origin = origin[0] * stage.luma.scale, origin[1] * stage.luma.scale
         return (luma if spread is None else torch.cat([luma, spread], 1)), chroma
 
-    def _luma(self, low: Tensor, number: int, time: int, origin: tuple[int, int]) -> Tensor:
-        noise = self._noise_of(number, low, time, origin) if self.temperature > 0 else None
-        return self._samplers[number](low, noise, functools.partial(self._in_tiles, number))
+    def _luma(self, low: Tensor, stage: _Stage, time: int, origin: tuple[int, int]) -> Tensor:
+        noise = self._noise_of(stage, low, time, origin) if self.temperature > 0 else None
+        return stage.sampler(low, noise, functools.partial(self._in_tiles, stage))
 
     def _chroma(
-        self,
-        network: ChromaNet,
-        chroma: Tensor,
-        luma: Tensor,
-        size: Sequence[int],
-        left: bool,
-        number: int,
+        self, stage: _Stage, chroma: Tensor, luma: Tensor, size: Sequence[int], left: bool
     ) -> Tensor:
+        network = stage.chroma
         assert self.subsampling is not None
         across, down = self.subsampling
         scale = network.scale
@@ -219,22 +247,22 @@ class Upscaler:
             answer: Tensor = network(low.contiguous(memory_format=torch.channels_last), high)
             return answer
 
-        larger = self._in_tiles(number, "chroma", run, [(chroma, 1), (guide, scale)], Cut.of(network))
+        larger = self._in_tiles(stage, "chroma", run, [(chroma, 1), (guide, scale)], Cut.of(network))
         return larger[:, :, : -(-size[0] * scale // down), : -(-size[1] * scale // across)]
 
     def _in_tiles(
         self,
-        number: int,
+        stage: _Stage,
         name: str,
         run: Callable[..., Tensor],
         inputs: list[tuple[Tensor, int]],
         cut: Cut,
     ) -> Tensor:
         """As ``sampler.Tiled``, for one stage."""
-        tiles = self._tiled.get((name, number))
+        tiles = stage.tiled.get(name)
         if tiles is None:
             first, k = inputs[0]
-            tiles = self._tiled[name, number] = self._tiles(cut, (first.shape[2] // k, first.shape[3] // k))
+            tiles = stage.tiled[name] = self._tiles(cut, (first.shape[2] // k, first.shape[3] // k))
         while True:
             try:
                 with self._autocast():
@@ -278,17 +306,16 @@ class Upscaler:
             chroma = _resample(chroma, (-(-target[0] // down), -(-target[1] // across)))
         return luma, chroma
 
-    def _noise_of(self, number: int, low: Tensor, time: int, origin: tuple[int, int]) -> Tensor:
+    def _noise_of(self, stage: _Stage, low: Tensor, time: int, origin: tuple[int, int]) -> Tensor:
         """The noise for one stage at that time and place, as its sampler wants it: drawn once."""
-        scale = self.stages[number][0].scale
+        scale = stage.luma.scale
         top, left, height, width = (scale * length for length in (*origin, *low.shape[2:]))
         place = time, top, left, height, width
-        known = self._noise.get(number)
-        if known is None or known[0] != place:
-            uniform = uniform_noise(self.options.seed, top + height, left + width, number, time)
+        if stage.noise is None or stage.noise[0] != place:
+            uniform = uniform_noise(self.options.seed, top + height, left + width, stage.number, time)
             uniform = uniform[:, :, top:, left:].to(self.device)
-            known = self._noise[number] = place, self._samplers[number].laid_out(uniform)
-        return known[1]
+            stage.noise = place, stage.sampler.laid_out(uniform)
+        return stage.noise[1]
 
     def _autocast(self) -> torch.autocast:
         half = self.precision in ("bfloat16", "float16")

@@ -1,4 +1,5 @@
-"""Key frames: the first frame of every shot, which the colours of the others follow.
+"""Key frames: the first frame of every shot, which the others follow: in their colours, and in whether
+anything is to be restored.
 
     frames -> watched -> (evened out, windowed) -> marked: each with the key frame of its shot
 
@@ -28,6 +29,25 @@ Read = Callable[[int | None], Iterator[Frame]]
 
 
 @dataclass(slots=True)
+class Cuts:
+    """Compares each picture with the one before."""
+
+    period: int | None = None
+    """Ticks; with it, a shot that lasts longer counts as several, each from a multiple of this on."""
+    _last: tuple[Planes, NDArray[np.float32], int] | None = None
+
+    def begins_shot(self, frame: Frame) -> bool:
+        """Whether a shot begins with this frame; with the first one it does."""
+        last, planes = self._last, frame.planes
+        is_over = last is not None and self.period is not None and frame.pts // self.period > last[2]
+        if last is not None and last[0] is planes and not is_over:
+            return False
+        small = thumbnail(planes[0][0])
+        self._last = planes, small, frame.pts // self.period if self.period else 0
+        return last is None or is_over or is_cut(last[1], small)
+
+
+@dataclass(slots=True)
 class Keys:
     """Tells where shots begin, and gives every frame the key frame of its shot."""
 
@@ -36,16 +56,20 @@ class Keys:
     since: int | None = None
     """The key frame holds for the frames before this pts, whatever cuts there are among them; None where it
     is not known."""
-    _cuts: "Cuts" = field(default_factory=lambda: Cuts())
+    cuts: Cuts = field(default_factory=Cuts)
     _starts: deque[int] = field(default_factory=deque)
 
     def watched(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         """The frames as they were read; cuts are looked for in them."""
         for frame in frames:
-            begins = self._cuts.begins_shot(frame.planes)
+            begins = self.cuts.begins_shot(frame)
             if begins and (self.since is None or frame.pts >= self.since):
                 self._starts.append(frame.pts)
             yield frame
+
+    def begins_shot(self, frame: Frame) -> bool:
+        """Whether a shot begins with a frame that was watched, and not marked yet."""
+        return frame.pts in self._starts
 
     def marked(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         """The same frames as the model is to see them, with their keys."""
@@ -56,27 +80,11 @@ class Keys:
             yield replace(frame, key=self.key)
 
 
-@dataclass(slots=True)
-class Cuts:
-    """Compares each picture with the one before."""
-
-    _last: tuple[Planes, NDArray[np.float32]] | None = None
-
-    def begins_shot(self, planes: Planes) -> bool:
-        """Whether a shot begins with this picture; with the first one it does."""
-        last = self._last
-        if last is not None and last[0] is planes:
-            return False
-        small = thumbnail(planes[0][0])
-        self._last = planes, small
-        return last is None or is_cut(last[1], small)
-
-
-def find_shot(read: Read, time: int, typical: int) -> tuple[int, int] | None:
+def find_shot(read: Read, time: int, typical: int, period: int | None = None) -> tuple[int, int] | None:
     """The pts at which the shot of the first frame at or after ``time`` begins, and that frame's own; None
     if there is no such frame.
 
-    ``typical`` is the ticks of a frame."""
+    ``typical`` is the ticks of a frame, ``period`` as of ``Cuts``."""
     earliest = next((frame.pts for frame in read(None)), None)
     if earliest is None:
         return None
@@ -84,9 +92,9 @@ def find_shot(read: Read, time: int, typical: int) -> tuple[int, int] | None:
     while True:
         begin = time - back * typical
         is_whole = begin <= earliest
-        cuts, found = Cuts(), None
+        cuts, found = Cuts(period), None
         for count, frame in enumerate(read(None if is_whole else begin)):
-            if cuts.begins_shot(frame.planes) and (is_whole or count > SETTLED):
+            if cuts.begins_shot(frame) and (is_whole or count > SETTLED):
                 found = frame.pts
             if frame.pts >= time:
                 place = frame.pts
