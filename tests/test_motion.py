@@ -271,7 +271,7 @@ def test_frames_that_an_encoder_made_the_same_are_not_clean() -> None:
 
 
 def test_every_shot_is_judged_by_the_picture_that_it_begins_with() -> None:
-    one, other = colored(pan(5)), colored(pan(5, sigma=5 / 255, seed=5))
+    one, other = colored(pan(5, 1.3)), colored(pan(5, sigma=5 / 255, seed=5))
     found = Findings()
     seen = [len(planes[0]) for planes in windowed([*one, *other, *one], found, judged=True)]
     assert seen == [1] * 5 + [5] * 5 + [1] * 5
@@ -290,7 +290,7 @@ def test_every_shot_is_judged_by_the_picture_that_it_begins_with() -> None:
 def test_a_clean_film_loses_its_dirt_only_where_that_is_asked_for(
     dirt: float | None, is_taken: bool
 ) -> None:
-    frames = colored(pan(5))
+    frames = colored(pan(5, 1.3))
     cv2.circle(frames[2][0][0], (90, 70), 3, 0.98, -1, cv2.LINE_AA)
     answers = list(windowed(frames, dirt=dirt, judged=True))
     assert all(len(planes[0]) == 1 for planes in answers)

@@ -1,7 +1,6 @@
 """The sheet that is looked at before a film is made: which moments, which part of them, which settings."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upscale.look.moments import find_moments, moments, most_detailed, spread_over
-from upscale.look.preview import choices
+from upscale.look.preview import Choice, choices
 from upscale.look.sheet import GAP, LINE
 from upscale.media.read.source import Source
 from upscale.models.catalog import MODELS
@@ -79,17 +78,19 @@ def test_moments_of_a_part_lie_in_it(film: Path) -> None:
 
 
 def test_what_there_is_to_choose_depends_on_the_model() -> None:
-    given = SampleOptions(temperature=0.35)
-    options = [choice.option for choice in choices(MODELS["film"], given)]
-    assert options == [
+    def chosen(model: str, **options: float) -> list[Choice]:
+        sample = SampleOptions(**({"temperature": 0.35} | options))  # type: ignore[arg-type]
+        return choices(MODELS[model], Job(Path("in.mp4"), Path("out.mp4"), sample=sample))
+
+    assert [choice.option for choice in chosen("film")] == [
         *(f"--temperature {t}" for t in ("0", "0.3", "0.5", "0.7")),
         *(f"--denoise {d}" for d in ("0", "auto", "1")),
+        *(f"--dirt {d}" for d in ("0", "1")),
     ]
-    assert [choice.option for choice in choices(MODELS["mean"], given)] == ["--model mean"]
-    assert len(choices(MODELS["clean"], replace(given, temperature=0.5))) == 4
-    assert choices(MODELS["raster"], replace(given, temperature=1.0))[-1].option == "--temperature 1"
-    strong = choices(MODELS["film"], replace(given, denoise=1.0))
-    assert all(choice.sample.denoise == 1 for choice in strong[:4])
+    assert [choice.option for choice in chosen("mean")] == ["--model mean"]
+    assert len(chosen("clean", temperature=0.5)) == 4
+    assert chosen("raster", temperature=1.0)[-1].option == "--temperature 1"
+    assert all(choice.job.sample.denoise == 1 for choice in chosen("film", denoise=1.0)[:4])
 
 
 def cells(sheet: Path, columns: int, width: int) -> list[np.ndarray]:

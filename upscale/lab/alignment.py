@@ -2,8 +2,9 @@
 
     clip -> smaller -> grain, exposure, an encoder -> window -> merge, against the clean small frame
                     -> grain, specks and hairs      -> window -> centre, likewise
+                    -> as it is, or made old        -> is it clean?
 
-No network takes part, so that alignment and the look for dirt are judged alone.
+No network takes part, so that alignment, the look for dirt and the judgement are measured alone.
 """
 
 import itertools
@@ -19,11 +20,11 @@ from numpy.typing import NDArray
 
 from upscale.errors import UpscaleError
 from upscale.lab.dataset import FILMS
-from upscale.lab.degrade import Preset, degraded, draw, draw_hair, draw_speck
+from upscale.lab.degrade import CLEAN, PRESETS, Preset, degraded, draw, draw_hair, draw_speck
 from upscale.media.read.source import Source
 from upscale.motion.dirt import AUTO
 from upscale.motion.findings import Findings
-from upscale.motion.window import NEAR, windowed
+from upscale.motion.window import NEAR, Seen, judge, windowed
 from upscale.planes import WINDOW, Planes
 
 
@@ -36,6 +37,18 @@ def _grainy(grain: float, crf: float) -> Preset:
 
 STRENGTHS = {"light": _grainy(3, 20), "middle": _grainy(6, 24), "heavy": _grainy(12, 30)}
 """How clips are made old."""
+
+CONDITIONS = (
+    {
+        "made small alone": CLEAN,
+        "and through x264 at crf 12 to 18": Preset(encoders=(("libx264:medium", 12, 18),)),
+        "and through x264 at crf 26 to 31": Preset(encoders=(("libx264:medium", 26, 31),)),
+        "with grain of 1": Preset(grain=(1, 1)),
+    }
+    | STRENGTHS
+    | PRESETS
+)
+"""As what clips are judged."""
 
 GRAINY = Preset(("area",), grain=(3, 3))
 """What specks and hairs are drawn on."""
@@ -93,6 +106,8 @@ class Results:
 
     trials: list[Trial] = field(default_factory=list)
     cleanings: list[Cleaning] = field(default_factory=list)
+    judged: dict[str, list[bool]] = field(default_factory=dict)
+    """Of ``CONDITIONS``: for each clip whether it is found clean."""
 
     def of(self, strength: str) -> list[Trial]:
         """Those at one strength; all for an empty one."""
@@ -122,7 +137,13 @@ def evaluate_window(clips: Iterable[Path], frames: int, seed: int = 0) -> Iterat
     UpscaleError."""
     results = Results()
     for number, clip in enumerate(clips):
-        scale, shown = _pictures(clip, frames)
+        scale, colored = _pictures(clip, frames)
+        for condition, preset in CONDITIONS.items():
+            seed_of = (seed, number)
+            recipe = draw(preset, np.random.default_rng(seed_of))
+            seen = [Seen.of(one.picture) for one in degraded(colored[: 1 + NEAR], recipe, scale, seed_of)]
+            results.judged.setdefault(condition, []).append(judge(seen[0], list(enumerate(seen))[1:]))
+        shown: list[Planes] = [planes[:1] for planes in colored]
         for strength, preset in STRENGTHS.items():
             which = (seed, number)
             recipe = draw(preset, np.random.default_rng(which))
@@ -139,7 +160,7 @@ def evaluate_window(clips: Iterable[Path], frames: int, seed: int = 0) -> Iterat
 
 
 def _pictures(clip: Path, frames: int) -> tuple[int, list[Planes]]:
-    """How much smaller a clip is to be made, and its luma, cut to what that divides."""
+    """How much smaller a clip is to be made, and its frames, cut to what that divides."""
     with Source(clip) as source:
         info = source.info
         scale = 4 if min(info.width, info.height) >= 4 * LINES else 2
@@ -147,8 +168,13 @@ def _pictures(clip: Path, frames: int) -> tuple[int, list[Planes]]:
         height, width = info.height // step * step, info.width // step * step
         if min(height, width) < 16 * scale:
             raise UpscaleError(f"{clip}: {info.width}x{info.height} is too small to be made smaller")
+        across, down = info.pixels.subsampling or (1, 1)
+        parts = ((height, width), (height // down, width // across))
         films = itertools.islice(source.frames(), frames)
-        return scale, [(frame.planes[0][:, :height, :width],) for frame in films]
+        return scale, [
+            tuple(plane[:, :high, :wide] for plane, (high, wide) in zip(frame.planes, parts, strict=False))
+            for frame in films
+        ]
 
 
 def _measured(pictures: Sequence[Planes], clean: Sequence[Plane]) -> tuple[dict[str, float], float]:
@@ -241,6 +267,8 @@ def markdown(results: Results) -> str:
             f"| {worst.clip} | {pace:.0f} |"
         )
     lines += _dirt_table(results.cleanings)
+    lines += ["", "| found clean | clips |", "| --- | --- |"]
+    lines += [f"| {name} | {fmean(told):.0%} |" for name, told in results.judged.items()]
     names = " | ".join(STRENGTHS)
     lines += ["", f"| gain of the merge, dB | {names} |", "| --- |" + " --- |" * len(STRENGTHS)]
     for clip in dict.fromkeys(trial.clip for trial in results.trials):

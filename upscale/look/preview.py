@@ -19,9 +19,8 @@ from upscale.media.pipe import STANDARD
 from upscale.media.read.source import Source
 from upscale.media.rgb import Rgb, to_rgb, upright
 from upscale.models.catalog import Model, find_model
-from upscale.pipeline import Job, Networks, open_networks, output_size, settled_sample
+from upscale.pipeline import Job, Networks, is_judged, open_networks, output_size, settled_sample
 from upscale.planes import Box
-from upscale.sampling.options import SampleOptions
 from upscale.times import name_time
 
 ROWS = 6
@@ -37,6 +36,8 @@ TEMPERATURES = (0.0, 0.3, 0.5, 0.7)
 
 DENOISE: tuple[float | None, ...] = (0.0, None, 1.0)
 
+DIRT = (0.0, 1.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -44,26 +45,32 @@ class Choice:
 
     option: str
     """What to type for it."""
-    sample: SampleOptions
+    job: Job
     beside: str = ""
     """What goes with it, where there are several to choose from."""
 
 
-def choices(model: Model, sample: SampleOptions) -> list[Choice]:
+def choices(model: Model, job: Job) -> list[Choice]:
     """What there is to choose of a model, around the options that were given."""
     if model.temperature is None:
-        return [Choice(f"--model {model.name}", sample)]
-    temperatures = set(TEMPERATURES) if model.denoises else {*TEMPERATURES, sample.temperature}
+        return [Choice(f"--model {model.name}", job)]
+
+    def sampled(**changed: float | None) -> Job:
+        return replace(job, sample=replace(job.sample, **changed))  # type: ignore[arg-type]
+
+    given = job.sample.temperature
+    temperatures = set(TEMPERATURES) if model.denoises else {*TEMPERATURES, given}
     found = [
-        Choice(f"--temperature {t:g}", replace(sample, temperature=t))
+        Choice(f"--temperature {t:g}", sampled(temperature=t))
         for t in sorted(temperatures)  # type: ignore[type-var]
     ]
     if not model.denoises:
         return found
+    beside = f"temperature {given:g}"
     for denoise in DENOISE:
         option = f"--denoise {'auto' if denoise is None else f'{denoise:g}'}"
-        beside = f"temperature {sample.temperature:g}"
-        found.append(Choice(option, replace(sample, denoise=denoise), beside))
+        found.append(Choice(option, sampled(denoise=denoise), beside))
+    found += [Choice(f"--dirt {dirt:g}", replace(job, dirt=dirt), beside) for dirt in DIRT]
     return found
 
 
@@ -84,16 +91,28 @@ def preview(
     size = output_size(info, job, info.pixels.subsampling or (1, 1))
     model.stages(max(size[0] / info.width, size[1] / info.height))
     places = find_moments(job, info, ROWS, at)
-    columns = choices(model, job.sample)
-    opened = [open_networks(replace(job, sample=choice.sample), info, size) for choice in columns]
+    columns = choices(model, job)
+    opened = [open_networks(choice.job, info, size) for choice in columns]
+    window = opened[0].enlarger.window
+    seen_by = {seen_of(choice.job): choice.job for choice in columns}
     rows = []
-    for moment in moments(job, info, opened[0].enlarger.window, places):
-        tell(f"{job.source}: a detail at {name_time(moment.time)}")
-        rows.append(_row(moment, info, size, columns, opened, job.sample))
+    for place in places:
+        seen = {
+            key: moment for key, one in seen_by.items() for moment in moments(one, info, window, [place])
+        }
+        if not seen:
+            continue
+        tell(f"{job.source}: a detail at {name_time(next(iter(seen.values())).time)}")
+        rows.append(_row(seen, info, size, columns, opened, job))
     if not rows:
         raise UpscaleError(f"{job.source}: no frame of it could be read")
     write_sheet(sheet, rows)
     return len(rows)
+
+
+def seen_of(job: Job) -> object:
+    """What the planes depend on that a model sees, of the options that there are to choose from."""
+    return is_judged(job), job.dirt
 
 
 def _check(job: Job, sheet: Path) -> None:
@@ -107,22 +126,25 @@ def _check(job: Job, sheet: Path) -> None:
 
 
 def _row(
-    moment: Moment,
+    seen: dict[object, Moment],
     info: VideoInfo,
     size: tuple[int, int],
     columns: Sequence[Choice],
     opened: Sequence[Networks],
-    given: SampleOptions,
+    given: Job,
 ) -> list[Cell]:
-    """The detail of a moment as a player shows it, and by every choice."""
-    planes, ratio = moment.frame.planes, max(size[0] / info.width, size[1] / info.height)
+    """The detail of a moment as a player shows it, and by every choice. ``seen`` is what the models see of
+    it, by ``seen_of``."""
+    moment, ratio = seen[seen_of(given)], max(size[0] / info.width, size[1] / info.height)
+    moment = seen.get(seen_of(replace(given, dirt=0.0)), moment)  # a player shows the dirt
     sides = (max(round(side / ratio) // 4 * 4, SMALLEST) for side in (WIDTH, HEIGHT))
-    box = most_detailed(planes[0][0], *sides)
+    box = most_detailed(moment.frame.planes[0][0], *sides)
     when = "" if info.is_picture else f" at {name_time(moment.time)}"
     cells = [Cell(_enlarged(moment, info, box, size), (f"source{when}", "bicubic"))]
     for choice, networks in zip(columns, opened, strict=True):
+        planes = seen[seen_of(choice.job)].frame.planes
         shown = upright(to_rgb(networks.enlarger.detail(planes, box), info), info)
-        current = "current setting" if choice.sample == given else ""
+        current = "current setting" if choice.job == given else ""
         told = ", ".join(filter(None, (choice.beside, current)))
         cells.append(Cell(shown, (choice.option, told)))
     return [cell._replace(picture=in_shape(cell.picture, info)) for cell in cells]

@@ -21,7 +21,7 @@ from upscale.planes import Planes
 NOISE = 1.0
 """Deviation of the noise, in 8-bit levels, from which a picture is damaged. Rounding alone makes 0.3."""
 
-CALM, CALMEST = (0.15, 2.0), 0.2
+CALM, CALMEST = (0.15, 1.8), 0.2
 """Difference between the patches of two frames, in 8-bit levels, that the calmest of the places, so large a
 share of all, stay below in a clean picture: within these limits. Rounding alone makes 0.4."""
 
@@ -56,8 +56,8 @@ class Condition:
 
 
 def is_clean(centre: Planes, neighbour: Neighbour | None) -> bool:
-    """Whether a picture has nothing to be restored, by itself and by a ``neighbour``: the next one, or the
-    one before. Without any, detail may pass for noise."""
+    """Whether a picture has nothing to be restored, by itself and by a ``neighbour`` two frames away.
+    Without any, detail may pass for noise."""
     if stray(centre) < GREY:
         return False
     luma = centre[0][0]

@@ -190,7 +190,8 @@ def judge(centre: Seen, others: Sequence[tuple[int, Seen]]) -> bool:
     planes = centre.planes
     if not others or min(planes[0][0].shape) < SMALLEST:
         return is_clean(planes, None)
-    distance, seen = min(others, key=lambda one: (abs(one[0]), -one[0]))
+    # Not the next one: an encoder that saves makes that of this one, noise and all.
+    distance, seen = max(_nearest(others), key=lambda one: (abs(one[0]), one[0]))
     return is_clean(planes, _aligned(centre, distance, seen))
 
 
