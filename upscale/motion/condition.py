@@ -4,10 +4,12 @@ restored, and would only lose by it.
 A picture alone does not tell leaves and water from grain. But grain is another one in every frame, where
 detail, once aligned, is the same; so it is what differs between two frames that is looked at, and there the
 places that differ the least, as flow fails in others. Where next to nothing differs, it was an encoder that
-made the frames the same. What is black and white is old, and never clean.
+made the frames the same. What is black and white is old, as a rule, and clean only if nothing but rounding
+to 8 bits differs.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +20,25 @@ from upscale.motion.merge import Difference, Neighbour
 from upscale.motion.noise import noise_level
 from upscale.planes import Planes
 
-NOISE = 1.0
-"""Deviation of the noise, in 8-bit levels, from which a picture is damaged. Rounding alone makes 0.3."""
 
-CALM, CALMEST = (0.15, 1.8), 0.2
-"""Difference between the patches of two frames, in 8-bit levels, that the calmest of the places, so large a
-share of all, stay below in a clean picture: within these limits. Rounding alone makes 0.4."""
+class Limits(NamedTuple):
+    """What a clean picture stays within, each in 8-bit levels."""
 
-BLOCKS = 0.18
+    noise: tuple[float, float]
+    """Deviation of the noise, of the picture or of what differs between two, the lesser. Rounding makes
+    0.29."""
+    calm: tuple[float, float]
+    """Difference between the patches of two frames that CALMEST of the places stay below. Rounding makes
+    some 0.4."""
+
+
+IN_COLOR = Limits(noise=(0.0, 1.0), calm=(0.15, 1.8))
+IN_BLACK_AND_WHITE = Limits(noise=(0.18, 0.6), calm=(0.35, 0.8))
+
+CALMEST = 0.2
+"""Share of the places."""
+
+BLOCKS = 0.22
 """By how many 8-bit levels the steps at the borders of blocks are larger than others in a damaged
 picture."""
 
@@ -58,18 +71,20 @@ class Condition:
 def is_clean(centre: Planes, neighbour: Neighbour | None) -> bool:
     """Whether a picture has nothing to be restored, by itself and by a ``neighbour`` two frames away.
     Without any, detail may pass for noise."""
-    if stray(centre) < GREY:
-        return False
+    is_grey = stray(centre) < GREY
+    limits = IN_BLACK_AND_WHITE if is_grey else IN_COLOR
     luma = centre[0][0]
     noise = noise_level(luma)
     if neighbour is not None:
         changed = neighbour.planes[0][0] - luma
-        noise = min(noise, noise_level(changed + np.float32(0.5)) / np.sqrt(2))
+        noise = min(noise, noise_level(changed + np.float32(0.5)) / float(np.sqrt(2)))
         patches = Difference.of(centre[:1], neighbour).large[neighbour.inside]
-        calm = LEVELS * np.sqrt(np.quantile(patches, CALMEST)) if patches.size else 0.0
-        if not CALM[0] < calm < CALM[1]:
+        calm = LEVELS * float(np.sqrt(np.quantile(patches, CALMEST))) if patches.size else 0.0
+        if not limits.calm[0] < calm < limits.calm[1]:
             return False
-    return bool(noise * LEVELS < NOISE and blockiness(luma) < BLOCKS)
+    elif is_grey:
+        return False
+    return limits.noise[0] <= noise * LEVELS < limits.noise[1] and blockiness(luma) < BLOCKS
 
 
 def blockiness(luma: Plane) -> float:
