@@ -35,6 +35,7 @@ from upscale.jobs.workspace import Workspace
 from upscale.media.read.index import FilmIndex
 from upscale.media.write.destination import work_folder
 from upscale.media.write.packets import DamagedPacketsError, PieceWriter, read_record
+from upscale.motion.runs import Context
 from upscale.pipeline import Job, Limit, Stages
 from upscale.planes import REACH
 from upscale.sampling.options import SampleOptions
@@ -322,7 +323,7 @@ def test_a_disk_that_is_too_full_to_join_ends_a_folder(
 def test_segments_begin_at_their_places_and_read_far_enough_before() -> None:
     times = list(range(0, 1000, 2))  # two ticks a frame
     index = FilmIndex(times, list(range(0, 1000, 60)), True)
-    segments = cut(index, BEGINNING, None, 0, 2, 100, False)
+    segments = cut(index, BEGINNING, None, 0, 2, 100, Context(2, REACH))
     assert len(segments) == 5
     assert segments[0].stretch.begin == BEGINNING
     assert segments[-1].stretch.end is None

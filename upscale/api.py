@@ -27,6 +27,7 @@ class Options(TypedDict, total=False):
     temperature: float | None
     denoise: float | None
     dirt: float | str | None
+    stabilize: bool
     deflicker: bool
     grain: str
     seed: int

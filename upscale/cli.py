@@ -205,6 +205,7 @@ def _model_names(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     default="auto",
     help="How much of what one frame alone has, specks and hairs, to remove: off, 0 to 1, or auto (0.5).",
 )
+@click.option("--stabilize", is_flag=True, help="Hold still film that weaves in its gate; pans stay.")
 @click.option("--deflicker", is_flag=True, help="Even out brightness flicker between frames.")
 @click.option(
     "--grain",
@@ -613,7 +614,7 @@ def _restored(summary: "Summary") -> str:
     """What was found and evened out, for the line at the end."""
     said = ""
     noise, flicker, dirt = summary.found.noise, summary.found.flicker, summary.found.dirt
-    condition = summary.found.condition
+    condition, weave = summary.found.condition, summary.found.weave
     if noise.luma:
         shots = len(noise.luma)
         levels = []
@@ -626,6 +627,9 @@ def _restored(summary: "Summary") -> str:
     if dirt.dirty:
         share = f"{dirt.share:.2%}" if dirt.share >= 0.0001 else "less than 0.01%"
         said += f"; dirt removed from {dirt.dirty} of {dirt.pictures} pictures, {share} of their pixels"
+    if weave.pictures:
+        moved = f"{weave.moved} of {weave.pictures} pictures moved"
+        said += f"; weave of {weave.pixels:.1f} pixels taken out, {moved}"
     if flicker.frames:
         before, after = (f"{change:.1%}" for change in (flicker.before, flicker.after))
         said += f"; flicker {before} of the brightness, now {after}"

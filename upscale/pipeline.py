@@ -1,7 +1,7 @@
 """One film from end to end: read, align, sample, write, a frame at a time.
 
-    Source.frames -> deflickered -> windowed -> Colorist -> Upscaler -> larger planes -> picture -> Writer
-    '-------------- a thread --------------'    '-------------- the main thread --------------'   a thread
+    frames -> steadied, deflickered, windowed -> Colorist -> Upscaler -> larger planes -> picture -> Writer
+    '--------------- a thread ---------------'    '-------------- the main thread --------------'   a thread
 
 Memory does not grow with the length of the film: the window holds a few frames, and no more than two wait
 between the stages.
@@ -40,7 +40,9 @@ from upscale.models.catalog import MODELS, find_model
 from upscale.motion.deflicker import RADIUS as DEFLICKER_RADIUS
 from upscale.motion.deflicker import deflickered
 from upscale.motion.findings import Findings
-from upscale.motion.runs import LONGEST_RUN, Place
+from upscale.motion.runs import Context, Place
+from upscale.motion.steady import RADIUS as STEADY_RADIUS
+from upscale.motion.steady import steadied
 from upscale.motion.window import windowed
 from upscale.planes import REACH, Box, Planes
 from upscale.sampling.map import MapView, map_info
@@ -52,8 +54,8 @@ if TYPE_CHECKING:
 
 LARGEST_SCALE = 8
 
-CONTEXT_OF_KEYS = REACH * LONGEST_RUN + DEFLICKER_RADIUS + 1
-"""Frames that are read before a key frame: the runs of equal frames, and the radius of the deflickering."""
+FIELDS = 2
+"""Frames that a deinterlacer looks back to."""
 
 JUDGED_FOR = 480
 """Frames of a shot for which the judgement of the first of them holds, at most; a multiple of LONGEST_RUN,
@@ -97,6 +99,8 @@ class Job:
     overwrite: bool = False
     format: str | None = None
     """FFmpeg's name of the container; None for the one that the target's name means."""
+    stabilize: bool = False
+    """Hold still what did not stand still in its gate."""
     deflicker: bool = False
     """Even out brightness that pumps."""
     dirt: float | None = None
@@ -259,7 +263,7 @@ class Summary:
     reused_tiles: int = 0
     """Tiles of other frames for which that is true; counted for luma and for chroma."""
     found: Findings = field(default_factory=Findings)
-    """Noise, flicker and dirt, where they were looked for."""
+    """Noise, flicker, dirt and the like, where they were looked for."""
     seconds: float = 0.0
     stages: Stages = field(default_factory=Stages)
     arithmetic: str = ""
@@ -275,7 +279,7 @@ class Summary:
     def as_dict(self) -> dict[str, object]:
         """For a script; seconds, pixels and counts."""
         noise, flicker, dirt = self.found.noise, self.found.flicker, self.found.dirt
-        condition = self.found.condition
+        condition, weave = self.found.condition, self.found.weave
         return {
             "input": str(self.job.source),
             "output": str(self.job.target),
@@ -291,6 +295,9 @@ class Summary:
                 "chroma": [round(level, 2) for level in noise.chroma],
             },
             "flicker": {"before": flicker.before, "after": flicker.after} if flicker.frames else None,
+            "weave": {"pictures": weave.pictures, "moved": weave.moved, "pixels": round(weave.pixels, 2)}
+            if weave.pictures
+            else None,
             "dirt": {"pictures": dirt.pictures, "dirty": dirt.dirty, "share": round(dirt.share, 6)}
             if dirt.pictures
             else None,
@@ -567,8 +574,8 @@ def aligned(
     keys: Keys | None = None,
 ) -> Iterator[Frame]:
     """Frames with the planes that a model wants to see: of a ``window`` of so many on each side, or their
-    own; evened out before, and without dirt, as the ``job`` asks for. ``found`` is told what was met. With
-    ``keys`` each has that of its shot.
+    own; held still and evened out before, and without dirt, as the ``job`` asks for. ``found`` is told what
+    was met. With ``keys`` each has that of its shot.
 
     Frames before ``since`` and from ``until`` on (in ticks) are context for the others; theirs are not
     worked out."""
@@ -593,6 +600,8 @@ def aligned(
     key = None if keys is None else keys.key
     if keys is not None:
         frames = keys.watched(frames)
+    if job.stabilize:
+        frames = through(frames, functools.partial(steadied, weave=found.weave))
     if job.deflicker:
         frames = through(frames, functools.partial(deflickered, flicker=found.flicker))
     if window:
@@ -624,6 +633,12 @@ def shot_period(job: Job, info: VideoInfo) -> int | None:
     return None if job.color.wanted else JUDGED_FOR * ticks_of_a_frame(info.average_rate, info.time_base)
 
 
+def context_of(job: Job) -> Context:
+    """What has to be read before a frame for it to be what it is in the whole film."""
+    frames = FIELDS + (DEFLICKER_RADIUS + 1 if job.deflicker else 0)
+    return Context(frames, REACH + (STEADY_RADIUS if job.stabilize else 0))
+
+
 def tell_unlike(shots: Collection[int]) -> list[str]:
     """What to tell of shots that no reference serves."""
     if not shots:
@@ -649,7 +664,7 @@ def key_at(
 ) -> Key | None:
     """The key frame of the shot that begins at the pts ``start``, as the networks are to see it."""
     typical = ticks_of_a_frame(info.average_rate, info.time_base)
-    frames = reader(job, opened, jump)(start - CONTEXT_OF_KEYS * typical)
+    frames = reader(job, opened, jump)(start - context_of(job).most * typical)
     frames = aligned(frames, window, job, Findings(), info, since=start)
     with contextlib.closing(frames):  # type: ignore[type-var]
         return next((Key(frame.planes, frame.pts) for frame in frames if frame.pts >= start), None)

@@ -26,6 +26,7 @@ from upscale.pipeline import (
     Step,
     Summary,
     check_overwriting,
+    context_of,
     prepared,
     tell_unlike,
     ticks_of_a_frame,
@@ -301,7 +302,9 @@ def _opened(number: int, job: Job, exits: contextlib.ExitStack) -> Film:
     frames = max(round(job.segment / (typical * tick)), 1)
     if job.read.detelecine:  # which counts frames from the beginning
         index = replace(index, exact=False)
-    segments = cut(index, first, last, shift, typical, frames, job.deflicker) if job.segment else [WHOLE]
+    segments = [WHOLE]
+    if job.segment:
+        segments = cut(index, first, last, shift, typical, frames, context_of(job))
     crop = str(plan.source.crop) if plan.source.crop is not None else "off"
     job = replace(job, read=replace(job.read, crop=crop))
     plan = replace(plan, job=job)

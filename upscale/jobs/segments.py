@@ -12,12 +12,7 @@ from dataclasses import dataclass
 
 from upscale.media.part import BEGINNING, Stretch
 from upscale.media.read.index import FilmIndex
-from upscale.motion.deflicker import RADIUS as DEFLICKER_RADIUS
-from upscale.motion.runs import LONGEST_RUN
-from upscale.planes import REACH
-
-CONTEXT = 2
-"""Frames that a deinterlacer looks back to."""
+from upscale.motion.runs import LONGEST_RUN, Context
 
 STRAY = 0.25
 """Share of its length by which a segment may be shorter or longer, for a better place to begin."""
@@ -36,16 +31,15 @@ WHOLE = Segment(0, Stretch(BEGINNING, BEGINNING, None, False))
 
 
 def cut(
-    index: FilmIndex, first: int, last: int | None, shift: int, typical: int, frames: int, deflicker: bool
+    index: FilmIndex, first: int, last: int | None, shift: int, typical: int, frames: int, context: Context
 ) -> list[Segment]:
     """The segments of a film, or of the part from ``first`` to before ``last``, ticks as in ``index``.
 
     Times become earlier by ``shift`` ticks. ``typical`` is the ticks of a frame, ``frames`` how many a
-    segment is to have."""
+    segment is to have, ``context`` what it has to read before."""
     period = LONGEST_RUN * typical
     times = [time - shift for time in index.times if time >= first and (last is None or time < last)]
     keys = [key - shift for key in index.keys]
-    context = CONTEXT + (DEFLICKER_RADIUS + 1 if deflicker else 0)
     starts: list[tuple[int, int]] = []  # begin, lead
     place = 0
     while True:
@@ -79,12 +73,11 @@ def cut(
     ]
 
 
-def _lead(times: list[int], begin: int, period: int, context: int) -> int:
-    """Where to read from: ``context`` frames before REACH periods with frames in them before ``begin``, as
-    all frames of a period may be equal, and count as one."""
+def _lead(times: list[int], begin: int, period: int, context: Context) -> int:
+    """Where to read from, for periods with frames in them."""
     place = bisect_left(times, begin)
-    for _ in range(REACH):
+    for _ in range(context.periods):
         if place == 0:
             break
         place = bisect_left(times, times[place - 1] // period * period)
-    return times[max(place - context, 0)]
+    return times[max(place - context.frames, 0)]

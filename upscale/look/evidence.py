@@ -65,7 +65,7 @@ def pairs(summary: Summary) -> Iterator[Pair]:
     has_spread = find_model(summary.job.sample.model).has_spread
     sample = replace(summary.job.sample, spread=has_spread)
     job = replace(summary.job, read=read, color=ColorOptions(), sample=sample)
-    plain = replace(job, deflicker=False)
+    plain = replace(job, stabilize=False, deflicker=False)
     enlarger = open_networks(job, info, summary.size).enlarger if has_spread else None
     begins = first_time(job, info)
     places = find_moments(job, info, MOMENTS)

@@ -7,8 +7,9 @@ from upscale.motion.condition import Condition
 from upscale.motion.deflicker import Flicker
 from upscale.motion.dirt import Dirt
 from upscale.motion.noise import Noise, ShotNoise
+from upscale.motion.steady import Weave
 
-COUNTED: dict[str, type[Any]] = {"flicker": Flicker, "dirt": Dirt, "condition": Condition}
+COUNTED: dict[str, type[Any]] = {"flicker": Flicker, "dirt": Dirt, "condition": Condition, "weave": Weave}
 """Findings that are nothing but numbers, which JSON can hold as they are."""
 
 
@@ -22,6 +23,7 @@ class Findings:
     flicker: Flicker = field(default_factory=Flicker)
     dirt: Dirt = field(default_factory=Dirt)
     condition: Condition = field(default_factory=Condition)
+    weave: Weave = field(default_factory=Weave)
 
     def append(self, later: Self) -> None:
         """Add what was met in the piece of the film that follows."""
@@ -29,6 +31,7 @@ class Findings:
         self.flicker.append(later.flicker)
         self.dirt.append(later.dirt)
         self.condition.append(later.condition)
+        self.weave.append(later.weave)
 
     def taken(self) -> dict[str, Any]:
         """What was met since the last time, as JSON can hold it; see ``read``."""

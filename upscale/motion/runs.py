@@ -19,6 +19,19 @@ LONGEST_RUN = 8
 Known = TypeVar("Known")
 
 
+class Context(NamedTuple):
+    """How much of what is before a frame an answer to it depends on."""
+
+    frames: int
+    periods: int
+    """Of LONGEST_RUN frames, before those: all frames of one may be equal, and count as one picture."""
+
+    @property
+    def most(self) -> int:
+        """In frames."""
+        return self.frames + self.periods * LONGEST_RUN
+
+
 class Place(NamedTuple):
     """Where a picture is in its film."""
 
