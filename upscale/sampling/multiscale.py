@@ -16,6 +16,11 @@ PIECE = 1 << 17
 """Pixels that a CPU samples at a time: some ten planes of them fit its caches."""
 
 
+TAKEN = 0.5
+"""At temperature 0, the share of what the chain adds to the mean. They are two answers to one question, the
+mean of a pixel, and what lies half way between errs less than either, on photos by 0.03 dB."""
+
+
 def sample_luma(
     network: LumaPixelCNN, low: Tensor, odds: Tensor | None, temperature: float, spread: bool = False
 ) -> Tensor:
@@ -23,7 +28,8 @@ def sample_luma(
 
     low : Tensor, shape = (N, planes, h, w), what the network reads: luma in [0, 1] comes first.
     odds : Tensor, shape = (N or 1, scale**2, h, w), ``mixture.log_odds`` of uniform numbers as cells, one
-    for each pixel to be sampled; may be None at temperature 0, where each takes the mean of its mixture.
+    for each pixel to be sampled; may be None at temperature 0, where each takes TAKEN of its mixture's
+    mean.
 
     Returns (N, 1, scale*h, scale*w) float32, within SIGNAL; with ``spread`` that plane follows it, (N, 2,
     scale*h, scale*w): see ``spread_between``.
@@ -41,7 +47,10 @@ def sample_luma(
             mixture = network.mixture(index, features[..., rows, :])
             if spread and index == 0:
                 unsure.append(doublings(mixture))
-            drawn = mixture.mean() if odds is None else mixture.sample(odds[:, part, rows], temperature)
+            if odds is None:
+                drawn = mixture.mean().mul_(TAKEN)
+            else:
+                drawn = mixture.sample(odds[:, part, rows], temperature)
             # A pixel that no signal can hold would lead the later steps astray, further with each.
             average = mean[:, part, rows]
             pixels[:, part, rows] = drawn.add_(average).clamp_(*SIGNAL)
