@@ -10,7 +10,6 @@ Golay 1964; Cleveland 1979), so an answer depends on nothing but a few frames. O
 its packages for Python, FFmpeg's vidstab not in PyAV's, and both go through a film twice.
 """
 
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -50,8 +49,8 @@ LEAST = 0.05
 LARGEST = 0.05
 """Share of the picture's height; more is no weave."""
 
-FILLERS = 8
-"""Pictures at most that are looked at for what comes in at a border."""
+FILLERS = 4
+"""Pictures on each side that are looked at for what comes in at a border."""
 
 FEWEST = 5
 """Pictures of a shot, below which nothing tells weave from motion."""
@@ -107,9 +106,9 @@ def steadied(
     """Each picture at the place where a smooth path through those around it has it; the very same where it
     is there already. What comes in at a border is taken from the pictures around, as far as they have it.
 
-    Equal frames in a row count as one: see ``runs``. A path ends at a cut. Holds no more than ``2 * RADIUS
-    + 1`` pictures; an answer depends on those alone. ``weave`` is told what was met in pictures that are
-    wanted, by their ``places``; the others are given back as they came."""
+    Equal frames in a row count as one: see ``runs``. A path ends at a cut. An answer depends on no more
+    than ``2 * RADIUS + 1`` pictures, and some ``RADIUS + FILLERS`` are held. ``weave`` is told what was met
+    in pictures that are wanted, by their ``places``; the others are given back as they came."""
 
     def look(planes: Planes, place: Place, last: Run[_Known] | None) -> _Known:
         luma = planes[0][0]
@@ -133,10 +132,13 @@ def steadied(
             if move.any():
                 near = sorted(zip(others, paths, strict=True), key=lambda one: abs(one[0][0]))
                 told = centre.known.told
-                ways = ((one.planes, np.median(path[told], axis=0)) for (_, one), path in near)
-                planes = moved(planes, move, itertools.islice(ways, FILLERS))
+                fillers = [(one.planes, path) for (at, one), path in near if abs(at) <= FILLERS]
+                planes = moved(planes, move, [(one, np.median(path[told], 0)) for one, path in fillers])
         for _ in range(centre.times):
             yield planes
+        for at, one in around:
+            if at <= -FILLERS:
+                one.planes = ()  # from now on it is its path alone that counts
 
 
 def find_weave(
@@ -170,16 +172,16 @@ def find_weave(
 
 
 def moved(
-    planes: Planes, move: NDArray[np.float64], ways: Iterable[tuple[Planes, NDArray[np.float64]]]
+    planes: Planes, move: NDArray[np.float64], ways: Sequence[tuple[Planes, NDArray[np.float64]]]
 ) -> Planes:
     """A picture moved by (x, y) luma pixels. What comes in at its borders is that of the first of the other
     pictures that has it: ``ways`` are these, and the way there, (x, y)."""
     height, width = planes[0].shape[1:]
-    others, answer = list(ways), []
+    answer = []
     for number, plane in enumerate(planes):
         ratio = np.array([plane.shape[2] / width, plane.shape[1] / height])
         shown, missing = _shifted(plane, move * ratio)
-        for other, way in others:
+        for other, way in ways:
             if not missing.any():
                 break
             filling, lacking = _shifted(other[number], (move - way) * ratio)
