@@ -35,7 +35,7 @@ STILL, SHAKEN = 0.08, 0.16
 """Pixels that a picture is off its path, root mean square, around which nothing is done, and from which all
 of it: flow is no surer than that."""
 
-SMOOTH, ROUGH = 0.35, 0.7
+SMOOTH, ROUGH = 0.3, 0.5
 """Squared steps of what is left of the path, over its squares (von Neumann's ratio: 2 for white noise),
 around which it is the camera's own way, and from which it is weave."""
 
@@ -158,16 +158,16 @@ def find_weave(
     weights = np.exp(-0.5 * np.square(times / SIGMA))
     off = [_agreed(ways - _fitted(times, weights, degree, ways), weights) for degree in (1, 2)]
     here = int(np.flatnonzero(times == 0)[0])
-    move = np.zeros(2)
+    way, sizes = np.zeros((len(times), 2)), np.zeros(2)
     for axis in range(2):
         straight, curved = (one[:, axis] for one in off)
         left = [float(np.sqrt(np.average(np.square(one), weights=weights))) for one in (straight, curved)]
         bend = _between(left[0] / max(left[1], 1e-6), BENT, CURVED) if len(times) > FEWEST else 0.0
-        way = (1 - bend) * straight + bend * curved
-        size = (1 - bend) * left[0] + bend * left[1]
-        steps = np.square(np.diff(way)).mean() / max(float(np.square(way).mean()), 1e-12)
-        trust = _between(size, STILL, SHAKEN) * _between(float(steps), SMOOTH, ROUGH)
-        move[axis] = -trust * way[here]
+        way[:, axis] = (1 - bend) * straight + bend * curved
+        sizes[axis] = (1 - bend) * left[0] + bend * left[1]
+    steps = np.square(np.diff(way, axis=0)).mean() / max(float(np.square(way).mean()), 1e-12)
+    trust = [_between(float(size), STILL, SHAKEN) * _between(float(steps), SMOOTH, ROUGH) for size in sizes]
+    move = -np.array(trust) * way[here]
     return move if LEAST <= np.abs(move).max() <= LARGEST * height else still
 
 
