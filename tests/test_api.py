@@ -151,6 +151,12 @@ def test_pictures_come_back_as_what_they_were() -> None:
         model(([1],))
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 3), (9, 1, 3), (1, 7, 3), (2, 2)])
+def test_the_smallest_pictures_are_enlarged_too(shape: tuple[int, ...]) -> None:
+    larger = upscale.Model.load("film-x4")(np.full(shape, 100, np.uint8))
+    assert larger.shape == (4 * shape[0], 4 * shape[1], *shape[2:])
+
+
 def test_an_answer_does_not_change_with_the_callers_arrays() -> None:
     model = upscale.Model.load("clean-x2", temperature=0)
     luma = np.full((1, 16, 16), 0.2, np.float32)

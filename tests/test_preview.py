@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import ffmpeg
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from upscale.look.sheet import GAP, LINE
 from upscale.media.read.source import Source
 from upscale.models.catalog import MODELS
 from upscale.pipeline import Job
-from upscale.planes import Box
+from upscale.planes import REACH, Box
 from upscale.sampling.options import SampleOptions
 from upscale.times import name_time, parse_time
 
@@ -75,6 +76,48 @@ def test_moments_of_a_part_lie_in_it(film: Path) -> None:
     found = list(moments(job, info, 0, find_moments(job, info, 4)))
     assert len(found) == 4
     assert all(1 <= moment.time < 2 for moment in found)
+
+
+def write_film(path: Path, sigmas: list[float], times: int = 1) -> Path:
+    """A pan over coloured blobs, with that much noise in each frame, in 8-bit levels; each of them
+    so many times."""
+    random = np.random.default_rng(0)
+    wide = cv2.GaussianBlur(random.normal(128, 700, (300, 900, 3)), (0, 0), 8).clip(30, 225)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", 25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv444p"
+        for number, sigma in enumerate(sigmas):
+            place = np.array([[4, 0, 2.7 * number], [0, 4, 0]])
+            shown = cv2.warpAffine(wide, place, (96, 64), flags=cv2.WARP_INVERSE_MAP | cv2.INTER_AREA)
+            codes = (shown + random.normal(0, sigma, shown.shape)).clip(0, 255).round().astype(np.uint8)
+            for _ in range(times):
+                frame = av.VideoFrame.from_ndarray(
+                    np.ascontiguousarray(codes.transpose(2, 0, 1)), "yuv444p"
+                )
+                container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def seen_planes(path: Path, places: list[int], **options: float) -> list[int]:
+    """How many planes of luma a model of that window sees of the frames of those numbers."""
+    job = Job(path, path, sample=SampleOptions(model="film", **options))  # type: ignore[arg-type]
+    with Source(path) as source:
+        info = source.info
+    pts = [round(place / 25 / info.time_base) for place in places]
+    return [len(moment.frame.planes[0]) for moment in moments(job, info, REACH, pts)]
+
+
+def test_moments_in_repeated_frames_have_windows_too(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "in.mkv", [4.0] * 20, times=2)
+    assert seen_planes(film, [9, 10, 13, 20], denoise=1.0) == [5] * 4
+    assert seen_planes(film, [9, 10]) == [5] * 2
+
+
+def test_moments_are_judged_by_the_beginning_of_their_shot(tmp_path: Path) -> None:
+    assert seen_planes(write_film(tmp_path / "a.mkv", [4.0] * 4 + [0.0] * 30), [2, 20, 30]) == [5] * 3
+    assert seen_planes(write_film(tmp_path / "b.mkv", [0.0] * 14 + [4.0] * 20), [2, 20, 30]) == [1] * 3
+    assert seen_planes(tmp_path / "b.mkv", [2, 20], denoise=1.0) == [5] * 2
 
 
 def test_what_there_is_to_choose_depends_on_the_model() -> None:

@@ -623,7 +623,7 @@ def _restored(summary: "Summary") -> str:
             levels.append(f"{span} in {name}")
         said += f"; noise {' and '.join(levels)} (8-bit levels, {shots} shot{'s' * (shots > 1)})"
     if condition.clean:
-        said += f"; {condition.clean} of {condition.pictures} pictures are clean, and only enlarged"
+        said += f"; {condition.clean} of {condition.pictures} pictures are clean, and not restored"
     if dirt.dirty:
         share = f"{dirt.share:.2%}" if dirt.share >= 0.0001 else "less than 0.01%"
         said += f"; dirt removed from {dirt.dirty} of {dirt.pictures} pictures, {share} of their pixels"

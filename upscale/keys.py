@@ -103,4 +103,4 @@ def find_shot(read: Read, time: int, typical: int, period: int | None = None) ->
             return None
         if found is not None:
             return found, place
-        back *= 4
+        back = 4 * back if period is None else period // typical + 2 * SETTLED

@@ -152,7 +152,7 @@ def _layout(planes: Planes) -> tuple[int, int] | None:
     if len(planes) == 1:
         return None
     height, width = planes[0].shape[1:]
-    for across, down in SUBSAMPLING.values():
+    for across, down in sorted(SUBSAMPLING.values()):  # a single column may be either
         if planes[1].shape == (2, -(-height // down), -(-width // across)):
             return across, down
     raise UsageError(f"chroma of {list(planes[1].shape)} does not go with luma of {list(planes[0].shape)}")

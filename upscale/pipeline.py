@@ -618,8 +618,9 @@ def aligned(
 
 
 def is_judged(job: Job) -> bool:
-    """Whether shots that are clean are to be left as they came: where nobody said how much is noise."""
-    return job.sample.denoise is None
+    """Whether shots that are clean are to be left as they came: where nobody said how much is noise. What
+    weaves was film; and to move it takes off some of the noise by which that could be told."""
+    return job.sample.denoise is None and not job.stabilize
 
 
 def follows_keys(job: Job, window: int) -> bool:
@@ -660,12 +661,20 @@ def find_key(
 
 
 def key_at(
-    job: Job, info: VideoInfo, opened: Callable[[], Source], window: int, start: int, jump: bool
+    job: Job,
+    info: VideoInfo,
+    opened: Callable[[], Source],
+    window: int,
+    start: int,
+    jump: bool,
+    shot: Key | None = None,
 ) -> Key | None:
-    """The key frame of the shot that begins at the pts ``start``, as the networks are to see it."""
+    """The first frame at or after the pts ``start``, as the networks are to see it: as the key frame of its
+    shot, unless that is ``shot``."""
     typical = ticks_of_a_frame(info.average_rate, info.time_base)
     frames = reader(job, opened, jump)(start - context_of(job).most * typical)
-    frames = aligned(frames, window, job, Findings(), info, since=start)
+    keys = None if shot is None else Keys(shot, start, Cuts(shot_period(job, info)))
+    frames = aligned(frames, window, job, Findings(), info, since=start, keys=keys)
     with contextlib.closing(frames):  # type: ignore[type-var]
         return next((Key(frame.planes, frame.pts) for frame in frames if frame.pts >= start), None)
 

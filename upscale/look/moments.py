@@ -15,7 +15,7 @@ from upscale.media.info import VideoInfo
 from upscale.media.part import Part
 from upscale.media.read.source import Source
 from upscale.motion.shots import is_cut, thumbnail
-from upscale.pipeline import Job, key_at, reader
+from upscale.pipeline import Job, find_key, follows_keys, key_at, reader
 from upscale.planes import Box, Planes
 
 CANDIDATES = 2
@@ -64,8 +64,12 @@ def find_moments(job: Job, info: VideoInfo, count: int, at: Sequence[Fraction] =
 def moments(job: Job, info: VideoInfo, window: int, places: Sequence[int]) -> Iterator[Moment]:
     """The frames at those pts, as a model of that ``window`` is to see them."""
     shift = Part.of(info.start, job.start, job.duration).shift
+    opened = functools.partial(Source, job.source, job.read)
     for pts in places:
-        key = key_at(job, info, functools.partial(Source, job.source, job.read), window, pts, jump=True)
+        shot = None
+        if follows_keys(job, window) and not info.is_picture:
+            shot = find_key(job, info, opened, window, pts, jump=True)
+        key = key_at(job, info, opened, window, pts, True, shot)
         if key is not None:
             frame = Frame(key.planes, key.pts, 0, info.time_base, key=key)
             yield Moment(frame, key.pts * info.time_base + shift - info.start)

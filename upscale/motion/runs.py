@@ -49,7 +49,7 @@ class Run(Generic[Known]):
 
     planes: Planes
     place: Place
-    """Of the first frame that it stands for."""
+    """Of the first frame that it stands for; wanted if one of them is."""
     known: Known
     """What a stage works out once for it."""
     times: int = 1
@@ -90,6 +90,8 @@ def runs(
             and _equal(last.planes, planes)
         ):
             last.times += 1
+            if place.wanted and not last.place.wanted:
+                last.place = last.place._replace(wanted=True)
             continue
         # What came before this one is whole now.
         if len(held) - here > radius:

@@ -87,11 +87,12 @@ class Weave:
             self.squares += (later.squares - self.squares) * later.pictures / self.pictures
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Known:
     """What is worked out once for each picture."""
 
-    matchable: NDArray[np.uint8]
+    matchable: NDArray[np.uint8] | None
+    """Until the next one was looked at."""
     thumbnail: NDArray[np.float32]
     shot: int
     step: Path
@@ -108,7 +109,8 @@ def steadied(
 
     Equal frames in a row count as one: see ``runs``. A path ends at a cut. An answer depends on no more
     than ``2 * RADIUS + 1`` pictures, and some ``RADIUS + FILLERS`` are held. ``weave`` is told what was met
-    in pictures that are wanted, by their ``places``; the others are given back as they came."""
+    in pictures that are wanted, by their ``places``; the others are moved, too, as what follows looks at
+    them beside the wanted ones."""
 
     def look(planes: Planes, place: Place, last: Run[_Known] | None) -> _Known:
         luma = planes[0][0]
@@ -117,23 +119,22 @@ def steadied(
         shot, step = 0, np.zeros((count, 2))
         if last is not None:
             shot = last.known.shot + is_cut(last.known.thumbnail, small)
-            if shot == last.known.shot and min(luma.shape) >= SMALLEST:
-                step = _cells(find_flow(last.known.matchable, seen, "quick"))
+            before, last.known.matchable = last.known.matchable, None
+            if shot == last.known.shot and min(luma.shape) >= SMALLEST and before is not None:
+                step = _cells(find_flow(before, seen, "quick"))
         return _Known(seen, small, shot, step, told >= np.quantile(told, 0.25))
 
     for centre, around in runs(pictures, places, RADIUS, look):
-        planes = centre.planes
-        if centre.place.wanted:
-            others = [(at, one) for at, one in around if one.known.shot == centre.known.shot]
-            paths = _paths(centre.known, [(at, one.known) for at, one in others])
-            move = find_weave(paths, [at for at, _ in others], centre.known.told, planes[0].shape[1])
-            if weave is not None:
-                weave.note(move)
-            if move.any():
-                near = sorted(zip(others, paths, strict=True), key=lambda one: abs(one[0][0]))
-                told = centre.known.told
-                fillers = [(one.planes, path) for (at, one), path in near if abs(at) <= FILLERS]
-                planes = moved(planes, move, [(one, np.median(path[told], 0)) for one, path in fillers])
+        planes, told = centre.planes, centre.known.told
+        others = [(at, one) for at, one in around if one.known.shot == centre.known.shot]
+        paths = _paths(centre.known, [(at, one.known) for at, one in others])
+        move = find_weave(paths, [at for at, _ in others], told, planes[0].shape[1])
+        if weave is not None and centre.place.wanted:
+            weave.note(move)
+        if move.any():
+            near = sorted(zip(others, paths, strict=True), key=lambda one: abs(one[0][0]))
+            fillers = [(one.planes, path) for (at, one), path in near if abs(at) <= FILLERS]
+            planes = moved(planes, move, [(one, np.median(path[told], 0)) for one, path in fillers])
         for _ in range(centre.times):
             yield planes
         for at, one in around:

@@ -51,8 +51,6 @@ class _Known:
     seen: Seen
     thumbnail: NDArray[np.float32]
     shot: int
-    noise: tuple[float, float]
-    """In luma and in chroma."""
 
 
 def gather(
@@ -155,11 +153,7 @@ def windowed(
     def look(planes: Planes, place: Place, last: Run[_Known] | None) -> _Known:
         small = thumbnail(planes[0][0])
         shot = 0 if last is None else last.known.shot + is_cut(last.known.thumbnail, small)
-        level = (0.0, 0.0)
-        if place.wanted:
-            chroma = planes[1] if len(planes) > 1 else ()
-            level = noise_level(planes[0][0]), max(map(noise_level, chroma), default=0.0)
-        return _Known(Seen.of(planes), small, shot, level)
+        return _Known(Seen.of(planes), small, shot)
 
     with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1), "window") as pool:
         for centre, around in runs(pictures, places, radius, look):
@@ -178,11 +172,17 @@ def windowed(
                 planes, share = (spared if is_spared else gather)(known.seen, others, much, pool)
                 if share is not None:
                     met.dirt.note(share)
-                met.noise.note(known.noise, known.shot != answered)
+                met.noise.note(_noise(centre.planes), known.shot != answered)
             answered = known.shot
             for _ in range(centre.times):
                 yield planes
     met.noise.close()
+
+
+def _noise(planes: Planes) -> tuple[float, float]:
+    """In luma and in chroma."""
+    chroma = planes[1] if len(planes) > 1 else ()
+    return noise_level(planes[0][0]), max(map(noise_level, chroma), default=0.0)
 
 
 def judge(centre: Seen, others: Sequence[tuple[int, Seen]]) -> bool:

@@ -79,23 +79,12 @@ class Upscaler:
         if options.threads:
             torch.set_num_threads(options.threads)
         scale = max(target[0] / source[0], target[1] / source[1])
-        native = self.model.stages(scale)
-        loaded: dict[tuple[Family, int], _Stage] = {}
-
-        def chain(family_of: Callable[[int], Family]) -> list[_Stage]:
-            stages = []
-            for number, one in enumerate(native):
-                which = family_of(number), number
-                if which not in loaded:
-                    loaded[which] = self._load_stage(which[0], one, number, math.prod(native[:number]))
-                stages.append(loaded[which])
-            return stages
-
-        self.stages = chain(self.model.family)
+        self._native = self.model.stages(scale)
+        self._loaded: dict[tuple[Family, int], _Stage] = {}
+        self.stages = self._chain(self.model.family)
         """What a frame goes through."""
-        self._for_clean = chain(self.model.family_for_clean)
-        """What one goes through that came without its window."""
-        self._every = list(loaded.values())
+        self._for_clean: list[_Stage] = []
+        """What one goes through that came without its window; loaded for the first of them."""
         self.notes: set[str] = set()
         """What a user should know of how it went."""
         self.reused = 0
@@ -108,6 +97,16 @@ class Upscaler:
         """For 4:4:4 pictures of (height, width) at a native scale."""
         height, width = source
         return cls((height, width), (height * scale, width * scale), (1, 1), True, options)
+
+    def _chain(self, family_of: Callable[[int], Family]) -> list[_Stage]:
+        stages = []
+        for number, scale in enumerate(self._native):
+            which = family_of(number), number
+            if which not in self._loaded:
+                before = math.prod(self._native[:number])
+                self._loaded[which] = self._load_stage(which[0], scale, number, before)
+            stages.append(self._loaded[which])
+        return stages
 
     def _load_stage(self, family: Family, scale: int, number: int, before: int) -> _Stage:
         stage = find_stage(family, scale)
@@ -128,7 +127,7 @@ class Upscaler:
     @property
     def reused_tiles(self) -> int:
         """Tiles that were, bit for bit, those of the frame before, in other frames than ``reused``."""
-        return sum(tiles.reused for stage in self._every for tiles in stage.tiled.values())
+        return sum(tiles.reused for stage in self._loaded.values() for tiles in stage.tiled.values())
 
     @property
     def arithmetic(self) -> str:
@@ -202,7 +201,9 @@ class Upscaler:
         """What a whole frame goes through; and, on the device, all that the first network reads of it, and
         its chroma."""
         keep = 1 - (1 if self.options.denoise is None else self.options.denoise)
-        stages = self._for_clean if len(planes[0]) == 1 else self.stages
+        stages = self.stages
+        if self.window and len(planes[0]) == 1:
+            self._for_clean = stages = self._for_clean or self._chain(self.model.family_for_clean)
         low = stages[0].luma.told(self._transfers.up(planes[0]), keep)
         return stages, low, self._transfers.up(planes[1]) if len(planes) > 1 else None
 
