@@ -72,7 +72,8 @@ def gather(
         return (np.stack([luma, luma, luma, np.zeros_like(luma), alone]), *planes[1:]), None
 
     def weighed(distance: int, seen: Seen) -> tuple[Planes, tuple[Plane, ...]]:
-        neighbour = _aligned(centre, distance, seen)
+        # At the exposure of the picture without its dirt.
+        neighbour = _aligned(Seen(planes, centre.matchable), distance, seen)
         return neighbour.planes, Difference.of(planes, neighbour).weights(noise)
 
     near = list(each(functools.partial(_aligned, centre), *_columns(_nearest(others))))
