@@ -255,7 +255,7 @@ steps = 2
 [[stage]]
 name = "shards"
 task = "shards"
-photos = "$PICTURES"
+photos = ["$PICTURES"]
 steps = 1
 
 [[stage]]

@@ -11,7 +11,6 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import look
-from safetensors.torch import load_file
 from test_motion import pan, texture
 
 from upscale.errors import UpscaleError
@@ -19,8 +18,8 @@ from upscale.lab.cli import main as lab
 from upscale.lab.dataset import downsample
 from upscale.lab.degrade import CLEAN, PRESETS, Recipe, degraded, draw, grain_field
 from upscale.lab.judging import teach_judge
-from upscale.lab.scenes import Stock, scene
-from upscale.lab.shards import SIDE, Shards, sample, write_shard
+from upscale.lab.scenes import Library, Sources, Stock, scene
+from upscale.lab.shards import FINE, SIDE, Shard, Shards, sample, write_shard
 from upscale.media.picture import write_picture
 from upscale.models import weights
 from upscale.models.luma import LumaConfig, LumaPixelCNN
@@ -155,12 +154,78 @@ def test_a_sample_is_a_window_and_its_truth(stock: Stock) -> None:
     for seed in range(6):
         one = sample(stock, 4, np.random.default_rng(seed))
         assert one["planes"].shape == (5, SIDE, SIDE)
-        assert one["truth"].shape == (4 * SIDE, 4 * SIDE)
+        assert one["truth"].shape == (1, 4 * SIDE, 4 * SIDE)
         assert one["chroma"].shape == (2, SIDE // 2, SIDE // 2)
-        truth = torch.from_numpy(one["truth"]).float()[None, None] / 255
+        truth = torch.from_numpy(one["truth"]).float()[None] / 255
         small = downsample(truth, 4)[0, 0].numpy()
         # However old it looks, it is the truth that it shows.
         assert np.corrcoef(one["small"].ravel().astype(float), small.ravel())[0, 1] > 0.8
+
+
+def test_a_shard_is_read_as_it_was_made(stock: Stock, tmp_path: Path) -> None:
+    path = tmp_path / "7.safetensors"
+    write_shard(stock, path, 7, count=3)
+    file = Shard(path)
+    assert len(file) == 3
+    for number in range(3):
+        made = sample(stock, 4, np.random.default_rng((7, number)))
+        for name, array in made.items():
+            read = file.read(name, number).numpy()
+            if array.dtype == np.uint8:
+                np.testing.assert_array_equal(np.round(read * 255).astype(np.uint8), array)
+            else:
+                np.testing.assert_allclose(read, array, atol=0.6 / FINE)
+    raw = sum(
+        array.astype(np.float16 if array.dtype == np.float32 else array.dtype).nbytes
+        for array in made.values()
+    )
+    assert path.stat().st_size < 3 * raw
+
+
+def test_a_library_deals_by_number(tmp_path: Path, make_clip: Callable[..., Path]) -> None:
+    photos, more, films = (tmp_path / name for name in ("photos", "more", "films"))
+    for folder in (photos, more, films):
+        folder.mkdir()
+    for number in range(3):
+        write_picture(
+            photos / f"{number}.png", (np.stack([texture(number, 80, 90)] * 3, 2) * 255).astype(np.uint8)
+        )
+    write_picture(more / "small.png", np.zeros((40, 90, 3), np.uint8))
+    make_clip("films/a.mkv", size=(128, 96), frames=3)
+    make_clip("films/b.mkv", size=(128, 96), frames=3)
+    make_clip("films/small.mkv", size=(128, 48), frames=3)
+    library = Library(Sources((photos, more), clips=(films,), without=("b*",)), 64)
+    first, again, other = library.deal(1), library.deal(1), library.deal(2)
+    assert [picture.shape for picture in first.pictures] == [(3, 80, 90)] * 3
+    assert [len(clip) for clip in first.clips] == [3]
+    for one, same in zip(first.pictures, again.pictures, strict=True):
+        np.testing.assert_array_equal(one, same)
+    assert any((one != another).any() for one, another in zip(first.pictures, other.pictures, strict=True))
+    with pytest.raises(UpscaleError, match="none of 1 photos has 64 pixels"):
+        Library(Sources((more,)), 64).deal(0)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UpscaleError, match="no films in it"):
+        Library(Sources((photos,), clips=(tmp_path / "empty",)), 64)
+
+
+def test_a_copy_of_a_copy_has_lost_more() -> None:
+    once: Recipe = replace(NOTHING, encoder="mpeg4", quality=6)
+    twice = replace(once, first=("mpeg4", 6.0, 1.5))
+
+    def loss(recipe: Recipe) -> float:
+        aged = list(degraded(clip(6), recipe, 1, 0))
+        assert [one.picture[0].shape for one in aged] == [clip(1)[0][0].shape] * 6
+        return float(np.mean([np.square(one.picture[0] - one.small[0]).mean() for one in aged]))
+
+    assert loss(twice) > 1.2 * loss(once)
+
+
+def test_sharpened_pictures_have_more_contrast() -> None:
+    soft, sharp = (
+        np.std(next(degraded(clip(1), replace(NOTHING, sharpened=share), 1, 0)).picture[0])
+        for share in (0, 0.8)
+    )
+    assert sharp > 1.02 * soft
 
 
 def test_shards_teach_luma_and_chroma_at_every_scale(stock: Stock, tmp_path: Path) -> None:
@@ -189,9 +254,9 @@ def test_what_networks_are_told_of_damage_is_nearly_true(stock: Stock, tmp_path:
     write_shard(stock, tmp_path / "0.safetensors", 0, count=8)
     shards, place = Shards(tmp_path, "luma", 4, 4 * SIDE, 8), WINDOW.index("damage")
     told = [float(batch.low[0, place].mean()) for batch in shards.held_out()]
-    arrays = load_file(tmp_path / "0.safetensors")
+    file = Shard(tmp_path / "0.safetensors")
     for number, one in enumerate(told):
-        seen, small = (arrays[name][number].float() for name in ("planes", "small"))
+        seen, small = (file.read(name, number) for name in ("planes", "small"))
         error = float((seen[0] - small).square().mean().sqrt()) * 255
         assert 2 ** (4 * one) - 1 == pytest.approx(min(error, 15), rel=0.01)
     taught = [float(low[place].mean()) for n in range(20) for low in next(shards.batches(n)).low]
@@ -206,8 +271,8 @@ def test_a_judge_is_taught_for_several_networks(stock: Stock, tmp_path: Path) ->
     files = [tmp_path / f"film-x{scale}.safetensors" for scale in (4, 2)]
     for path, scale in zip(files, (4, 2), strict=True):
         weights.save(path, LumaPixelCNN(LumaConfig(scale, 4, 1, 5, WINDOW)), {"scenes": 12})
-    verdicts = list(teach_judge(files, shards, shards, 60))
-    assert [verdict.step for verdict in verdicts] == [*range(1, 61)]
+    verdicts = list(teach_judge(files, shards, shards, 120))
+    assert [verdict.step for verdict in verdicts] == [*range(1, 121)]
     last = verdicts[-1].held_out
     assert last is not None
     assert last < 0.8 * np.mean([verdict.taught for verdict in verdicts[:3]])

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from upscale.errors import UpscaleError
 from upscale.lab.dataset import FILMS
-from upscale.lab.degrade import CLEAN, PRESETS, Preset, degraded, draw, draw_hair, draw_speck
+from upscale.lab.degrade import CLEAN, MEASURED, Preset, degraded, draw, draw_hair, draw_speck
 from upscale.media.read.source import Source
 from upscale.motion.dirt import AUTO
 from upscale.motion.findings import Findings
@@ -46,7 +46,7 @@ CONDITIONS = (
         "with grain of 1": Preset(grain=(1, 1)),
     }
     | STRENGTHS
-    | PRESETS
+    | MEASURED
 )
 """As what clips are judged."""
 

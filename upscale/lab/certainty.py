@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from upscale.errors import UpscaleError, UsageError
 from upscale.lab.clips import degrade_clip, find_preset
 from upscale.lab.dataset import cropped, downsample
-from upscale.lab.degrade import PRESETS
+from upscale.lab.degrade import MEASURED
 from upscale.lab.evaluate import middle
 from upscale.media.picture import find_pictures, read_picture
 from upscale.media.read.source import Source
@@ -92,7 +92,7 @@ def measure_certainty(
     if inputs[0].is_dir():
         examples = _of_pictures(inputs[0], scale, side)
     else:
-        examples = _of_clips(inputs, presets or tuple(PRESETS), scale, frames, seed)
+        examples = _of_clips(inputs, presets or tuple(MEASURED), scale, frames, seed)
     found = Certainty()
     upscaler: Upscaler | None = None
     for planes, truth, layout in examples:

@@ -85,8 +85,8 @@ def main() -> None:
 @click.option("--device", default="cpu", show_default=True)
 @click.option(
     "--precision",
-    type=click.Choice(["bfloat16", "float32"]),
-    default="bfloat16",
+    type=click.Choice(["auto", "bfloat16", "float32"]),
+    default="auto",
     show_default=True,
 )
 @click.option("--threads", type=click.IntRange(0), default=0, help="0 takes all.")
@@ -161,7 +161,10 @@ def figures(card: Path) -> None:
 @click.argument("source", metavar="IN", type=FILE)
 @click.argument("old", metavar="OUT", type=FILE)
 @click.option(
-    "--preset", default="film16", show_default=True, help="film16, silent, vhs, dvd, webcam, broadcast."
+    "--preset",
+    default="film16",
+    show_default=True,
+    help="film16, silent, vhs, dvd, webcam, broadcast, web, soft, light.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which old film.")
 @click.option("--scale", type=click.IntRange(1, 8), default=1, show_default=True, help="How much smaller.")
@@ -189,11 +192,16 @@ def degrade(
 
 
 @main.command()
-@click.argument("photos", type=FOLDER)
+@click.argument("photos", type=FOLDER, nargs=-1, required=True)
 @click.argument("output", type=FOLDER)
 @click.option("--faces", type=FOLDER, help="Portraits, for a fifth of the scenes.")
 @click.option("--fonts", type=FOLDER, help="TrueType fonts, for titles and signs.")
-@click.option("--clip", "clips", type=FILE, multiple=True, help="A real film too; repeat for more.")
+@click.option(
+    "--clip", "clips", type=FILE, multiple=True, help="A real film, or a folder of them; repeat for more."
+)
+@click.option(
+    "--without", metavar="PATTERN", multiple=True, help="Films by name, to be left out: 'a*.mkv'."
+)
 @click.option(
     "--count", type=click.IntRange(1), default=25, show_default=True, help="Files, of 500 samples."
 )
@@ -202,11 +210,12 @@ def degrade(
 )
 @reporting_errors
 def shards(
-    photos: Path,
+    photos: tuple[Path, ...],
     output: Path,
     faces: Path | None,
     fonts: Path | None,
     clips: tuple[Path, ...],
+    without: tuple[str, ...],
     count: int,
     first: int,
 ) -> None:
@@ -215,14 +224,12 @@ def shards(
     Each file depends on its number alone, and those that are there are not made again.
     """
     from upscale.lab import shards as sharding
-    from upscale.lab.scenes import Stock
+    from upscale.lab.scenes import Library, Sources
 
-    stock = Stock.load(photos, faces, fonts, clips, sharding.SIDE * 4 + 1)
-    for number in range(first, first + count):
-        path = output / f"{number:04d}.safetensors"
-        if not path.exists():
-            sharding.write_shard(stock, path, number)
-        click.echo(f"{path} ({number - first + 1} of {count})", err=True)
+    library = Library(Sources(photos, faces, fonts, clips, without), sharding.SIDE * 4 + 1)
+    paths = [output / f"{number:04d}.safetensors" for number in range(first, first + count)]
+    for number, path in enumerate(sharding.make_shards(library, paths), 1):
+        click.echo(f"{path} ({number} of {count})", err=True)
 
 
 @main.command()
@@ -316,12 +323,12 @@ def evaluate(
         return
     if not inputs[0].is_dir():
         from upscale.lab import clips
-        from upscale.lab.degrade import PRESETS
+        from upscale.lab.degrade import MEASURED
 
         results = clips.Results(int(scale))
         for results in clips.evaluate_clips(
             inputs,
-            presets or tuple(PRESETS),
+            presets or tuple(MEASURED),
             int(scale),
             frames,
             temperatures or (0.0,),

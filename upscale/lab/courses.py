@@ -55,8 +55,9 @@ class TrainOptions:
     """Decay of the exponential average of the weights, per step; the average is what ships."""
     seed: int = 0
     device: str = "cpu"
-    precision: str = "bfloat16"
-    """Of the convolutions; weights, mean and likelihood stay float32."""
+    precision: str = "auto"
+    """Of the convolutions; weights, mean and likelihood stay float32. ``auto`` is bfloat16 where GPU
+    or oneDNN multiply that, else float32: a CPU with AVX2 alone takes thirteen times as long for it."""
     channels: int = 32
     blocks: int = 6
     likelihood: float = 1.0
@@ -81,6 +82,23 @@ class TrainOptions:
     chain_inner: int = 0
     checkpoint_every: int = 500
     validate_every: int = 2_000
+
+    @property
+    def autocast(self) -> torch.autocast:
+        """What the forward pass runs in."""
+        device, name = torch.device(self.device).type, self.precision
+        if name == "auto":
+            name = "bfloat16" if _multiplies_bfloat16(device) else "float32"
+        enabled = name != "float32"
+        return torch.autocast(device, getattr(torch, name) if enabled else torch.bfloat16, enabled=enabled)
+
+
+def _multiplies_bfloat16(device: str) -> bool:
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device == "cpu":
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,6 +185,13 @@ def load_pictures(folder: Path, planes: slice, smallest: int) -> list[Tensor]:
     return pictures
 
 
+def load_picture(path: Path, loading: Loading) -> Tensor | None:
+    """One picture, [C, H, W] uint8 full range; None where it is too small or too soft.
+
+    Raises UpscaleError if it cannot be read."""
+    return _loaded(torch.from_numpy(read_picture(path)), loading, path.name)
+
+
 def pictures_in(path: Path) -> Iterator[tuple[str, str, Tensor]]:
     """Pictures of a folder and frames of its films, or of one film: source, name, and [3, H, W] in [0, 1].
 

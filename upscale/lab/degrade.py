@@ -1,7 +1,7 @@
 """Old footage made out of new: what lenses, film, tape, scanners and encoders do to a picture.
 
-    truth -> weave, flicker, fade -> lens -> smaller -> fields -> noise and dirt of film or tape -> a real
-    encoder
+    truth -> weave, flicker, fade -> lens -> smaller -> fields -> noise and dirt of film or tape -> perhaps
+    sharpened -> perhaps a larger copy's encoder -> a real encoder
 
 A ``Preset`` says within which ranges, a ``Recipe`` is drawn from it once for a clip, and frames differ by
 what differs from frame to frame: noise, dirt, weave, flicker. What nobody could know afterwards (where the
@@ -16,7 +16,7 @@ chroma delay and noise, ringing, dropouts). Grain is the autoregressive model of
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 
 import av
@@ -93,6 +93,10 @@ class Preset:
     encoders: tuple[tuple[str, float, float], ...] = ()
     """Encoder, best and worst quality (crf of libx264, quantiser of the others); one is drawn. A preset of
     libx264 may follow its name and a colon; veryfast otherwise."""
+    sharpened: Range = ZERO
+    """Strength of an unsharp mask, as cameras and editors put on."""
+    copied: float = 0.0
+    """Probability that this is the copy of a copy, which was larger, and went through an encoder, too."""
 
 
 PRESETS = {
@@ -126,8 +130,25 @@ PRESETS = {
         bandwidth=(0, 0.7), chroma_blur=(0.5, 2.5), chroma_shift=(0, 1), chroma_noise=(0, 2),
         interlaced=0.4, encoders=(("libx264", 22, 32), ("mpeg2video", 4, 12)),
     ),
+    "web": Preset(
+        lens=(0.1, 0.6), sensor=(0.5, 2), tape=(1, 5), halo=(0.1, 0.8), bandwidth=(0.2, 0.9),
+        chroma_blur=(1, 5), chroma_shift=(0, 2), chroma_noise=(1, 5), interlaced=0.5, sharpened=(0, 0.8),
+        copied=1.0, encoders=(("libx264", 22, 33), ("mpeg4", 3, 12), ("mjpeg", 3, 10)),
+    ),
+    "soft": Preset(
+        kernels=("area", "bicubic", "lanczos", "sharp"), lens=(0.3, 1.3), sharpened=(0, 0.8),
+        encoders=(("libx264:medium", 12, 22), ("libx264", 12, 20)),
+    ),
+    "light": Preset(
+        kernels=("area", "bicubic", "lanczos", "sharp"), lens=(0, 0.4), grain=(0, 2), sensor=(0, 1.5),
+        sharpened=(0, 0.3),
+        encoders=(("libx264:medium", 12, 24), ("libx264", 12, 24), ("mpeg2video", 2, 4)),
+    ),
 }  # fmt: skip
-"""Name -> what old footage of that kind has been through."""
+"""Name -> what footage of that kind has been through."""
+
+MEASURED = {name: PRESETS[name] for name in ("film16", "silent", "vhs", "dvd", "webcam", "broadcast")}
+"""Those that tables of quality are of."""
 
 CLEAN = Preset(kernels=("bicubic",))
 """The clean track: made small, and nothing else."""
@@ -166,6 +187,26 @@ class Recipe:
     interlaced: bool
     encoder: str | None
     quality: float
+    sharpened: float = 0.0
+    first: tuple[str, float, float] | None = None
+    """The encoder of the larger copy before it, its quality, and how much larger that was."""
+
+
+LATER = (
+    "kernels",
+    "encoders",
+    "grey",
+    "orthochromatic",
+    "interlaced",
+    "chroma_shift",
+    "sharpened",
+    "copied",
+)
+"""Fields of a preset that are not drawn evenly from a range, or after all others, so that recipes stay what
+they were before there were these."""
+
+COPY_LARGER = (1.1, 2.0)
+"""How much larger the copy before a copy was."""
 
 
 def draw(preset: Preset, random: np.random.Generator) -> Recipe:
@@ -173,7 +214,7 @@ def draw(preset: Preset, random: np.random.Generator) -> Recipe:
     drawn = {
         field.name: float(random.uniform(*getattr(preset, field.name)))
         for field in fields(preset)
-        if field.name not in ("kernels", "encoders", "grey", "orthochromatic", "interlaced", "chroma_shift")
+        if field.name not in LATER
     }
     encoder, best, worst = (None, 0.0, 0.0)
     if preset.encoders:
@@ -192,7 +233,14 @@ def draw(preset: Preset, random: np.random.Generator) -> Recipe:
         interlaced=bool(random.random() < preset.interlaced),
         encoder=encoder,
         quality=float(random.uniform(best, worst)),
+        sharpened=float(random.uniform(*preset.sharpened)),
+        first=_first_encoder(preset, random) if random.random() < preset.copied else None,
     )
+
+
+def _first_encoder(preset: Preset, random: np.random.Generator) -> tuple[str, float, float]:
+    name, best, worst = preset.encoders[random.integers(len(preset.encoders))]
+    return name, float(random.uniform(best, worst)), float(random.uniform(*COPY_LARGER))
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +276,8 @@ def degraded(
     if recipe.interlaced:
         pictures = _blended_fields(pictures)
     pictures = (ager.stained(picture) for picture in pictures)
+    if recipe.first is not None:
+        pictures = _copied(pictures, recipe, recipe.first)
     for picture in _encoded(pictures, recipe):
         yield Aged(picture, *known.popleft())
 
@@ -296,6 +346,8 @@ class _Ager:
             luma += noise * (recipe.tape * LEVEL / max(float(noise.std()), 1e-6))
         if recipe.halo:
             luma += recipe.halo * (luma - cv2.GaussianBlur(luma, (0, 0), 1.5, sigmaY=0.3))
+        if recipe.sharpened:
+            luma += recipe.sharpened * (luma - cv2.GaussianBlur(luma, (0, 0), 1.2))
         luma = luma.clip(0, 1)[np.newaxis]
         return (luma,) if len(planes) == 1 else (luma, self._stained_chroma(planes[1]))
 
@@ -409,6 +461,35 @@ def _blended_fields(pictures: Iterator[Planes]) -> Iterator[Planes]:
         kernel = np.array([[0.25], [0.5], [0.25]], np.float32)
         yield (cv2.filter2D(luma, -1, kernel)[np.newaxis], *before[1:])
         before = after
+
+
+def _copied(
+    pictures: Iterator[Planes], recipe: Recipe, first: tuple[str, float, float]
+) -> Iterator[Planes]:
+    """Through the encoder of a larger copy, and made smaller again."""
+    encoder, quality, larger = first
+
+    def sized(planes: Planes, size: tuple[int, int], kernel: int) -> Planes:
+        sizes = [size, (size[0] // 2, size[1] // 2)]
+        return tuple(
+            np.stack([cv2.resize(one, wanted, interpolation=kernel) for one in plane])
+            for plane, wanted in zip(planes, sizes, strict=False)
+        )
+
+    size: tuple[int, int] | None = None
+
+    def enlarged() -> Iterator[Planes]:
+        nonlocal size
+        for planes in pictures:
+            height, width = planes[0].shape[1:]
+            size = width, height
+            yield sized(
+                planes, (round(width * larger / 2) * 2, round(height * larger / 2) * 2), cv2.INTER_CUBIC
+            )
+
+    for planes in _encoded(enlarged(), replace(recipe, encoder=encoder, quality=quality)):
+        assert size is not None
+        yield sized(planes, size, cv2.INTER_AREA)
 
 
 def _encoded(pictures: Iterator[Planes], recipe: Recipe) -> Iterator[Planes]:

@@ -1,18 +1,20 @@
 """Photos in motion: short clips whose every frame is known, for networks that look at several frames."""
 
+import fnmatch
 import importlib.util
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from upscale.errors import UsageError
-from upscale.lab.dataset import load_pictures
+from upscale.errors import UpscaleError, UsageError
+from upscale.lab.dataset import FILMS, Loading, enlarged_chroma, load_picture
+from upscale.media.picture import find_pictures
 from upscale.media.read.source import Source
 from upscale.motion.flow import grid
 from upscale.planes import Planes
@@ -20,8 +22,11 @@ from upscale.planes import Planes
 FACES = 0.2
 """Share of the scenes that show faces, where there are any."""
 
-REAL = 0.06
+REAL = 0.4
 """Share of the scenes that were filmed, where there are any."""
+
+HAND = 120
+"""Photos that a stock is dealt: the others stay on the disk."""
 
 SHARP = 0.75
 """Filmed pictures are made this much smaller, to be rid of what their own encoder did."""
@@ -66,25 +71,72 @@ class Stock:
     clips: list[list[NDArray[np.uint8]]] = field(default_factory=list)
     """Real ones: frames [3, H, W] like the pictures."""
 
-    @classmethod
-    def load(
-        cls, folder: Path, faces: Path | None, fonts: Path | None, clips: tuple[Path, ...], side: int
-    ) -> Self:
-        """From folders of pictures, those of at least ``side`` pixels, of portraits, and of fonts (in
-        folders below it too); and from films, of which all frames are kept.
 
-        Raises UpscaleError, and UsageError if there are fonts and nothing to write with.
-        """
-        if fonts and not importlib.util.find_spec("PIL"):
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where scenes come from: folders of photos, of portraits and of fonts (in folders below it, too), and
+    films or folders of films, of which those whose names match one of the patterns ``without`` stay out."""
+
+    photos: tuple[Path, ...]
+    faces: Path | None = None
+    fonts: Path | None = None
+    clips: tuple[Path, ...] = ()
+    without: tuple[str, ...] = ()
+
+
+class Library:
+    """All that there is to make scenes of; photos are read when they are dealt."""
+
+    def __init__(self, sources: Sources, side: int):
+        """Pictures and films of less than ``side`` pixels are left out; all frames of the others are kept.
+
+        Raises UpscaleError, and UsageError if there are fonts and nothing to write with."""
+        if sources.fonts and not importlib.util.find_spec("PIL"):
             raise UsageError(
                 "pillow, which writes, is not installed; pip install 'upscale-pixelcnn[train]'"
             )
-        return cls(
-            [picture.numpy() for picture in load_pictures(folder, slice(0, 3), side)],
-            [picture.numpy() for picture in load_pictures(faces, slice(0, 3), side)] if faces else [],
-            sorted(fonts.rglob("*.ttf")) if fonts else [],
-            [_real_clip(clip, side) for clip in clips],
+        self._side = side
+        self._photos = [path for folder in sources.photos for path in find_pictures(folder)]
+        self._faces = find_pictures(sources.faces) if sources.faces else []
+        self._fonts = sorted(sources.fonts.rglob("*.ttf")) if sources.fonts else []
+        films = [path for path in _films(sources.clips) if not _matches(path, sources.without)]
+        self._clips = [clip for clip in (_real_clip(path, side) for path in films) if clip]
+
+    def deal(self, number: int) -> Stock:
+        """The same for the same number: HAND of the photos, and a quarter as many faces.
+
+        Raises UpscaleError if none of the photos is large enough."""
+        random = np.random.default_rng(number)
+        photos, faces = (
+            self._some(paths, count, random)
+            for paths, count in ((self._photos, HAND), (self._faces, HAND // 4))
         )
+        if not photos:
+            raise UpscaleError(f"none of {len(self._photos)} photos has {self._side} pixels a side")
+        return Stock(photos, faces, self._fonts, self._clips)
+
+    def _some(
+        self, paths: Sequence[Path], count: int, random: np.random.Generator
+    ) -> list[NDArray[np.uint8]]:
+        chosen = random.permutation(len(paths))[:count]
+        # All planes as they are: the halved chroma of JPEG is what shards take of the truth's.
+        loading = Loading(slice(None), self._side)
+        found = (load_picture(paths[place], loading) for place in chosen)
+        return [picture.numpy() for picture in found if picture is not None]
+
+
+def _films(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        inside = (
+            sorted(file for file in path.iterdir() if file.suffix in FILMS) if path.is_dir() else [path]
+        )
+        if not inside:
+            raise UpscaleError(f"{path}: no films in it")
+        yield from inside
+
+
+def _matches(path: Path, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatch(path.name, pattern) for pattern in patterns)
 
 
 def scene(stock: Stock, side: int, frames: int, random: np.random.Generator) -> list[Planes]:
@@ -122,30 +174,39 @@ def _choose(stock: Stock, random: np.random.Generator) -> NDArray[np.uint8]:
 
 def _real_clip(path: Path, side: int) -> list[NDArray[np.uint8]]:
     """The frames of a film, [3, H, W] full range 4:4:4, reduced by SHARP as far as ``side`` pixels
-    allow."""
+    allow; none if it is smaller than that."""
     frames = []
     with Source(path) as source:
+        if min(source.info.width, source.info.height) < side:
+            return []
         for frame in source.frames():
-            luma = frame.planes[0][0]
-            ratio = max(SHARP, side / min(luma.shape))
-            size = round(luma.shape[1] * ratio), round(luma.shape[0] * ratio)
-            planes = [luma, *(frame.planes[1] if len(frame.planes) > 1 else [np.full_like(luma, 0.5)] * 2)]
-            resized = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes]
-            frames.append(np.round(np.stack(resized) * 255).clip(0, 255).astype(np.uint8))
+            picture = enlarged_chroma(frame.planes)
+            ratio = max(SHARP, side / min(picture.shape[1:]))
+            frames.append(np.round(_shrunk(picture, ratio) * 255).clip(0, 255).astype(np.uint8))
     return frames
 
 
+def _shrunk(picture: NDArray[Any], ratio: float) -> NDArray[Any]:
+    size = round(picture.shape[2] * ratio), round(picture.shape[1] * ratio)
+    return np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in picture])
+
+
 def _filmed(stock: Stock, side: int, frames: int, random: np.random.Generator) -> list[NDArray[np.float32]]:
-    """A part of a real clip, forwards or backwards; there and back again if it is too short."""
+    """A part of a real clip, at a size of its own, forwards or backwards; there and back again if it is too
+    short."""
     clip = stock.clips[random.integers(len(stock.clips))]
-    _, height, width = clip[0].shape
-    top, left = random.integers(height - side + 1), random.integers(width - side + 1)
     first = random.integers(max(len(clip) - frames, 0) + 1)
     chosen = clip[first : first + frames][:: random.choice([-1, 1])]
-    chosen = list(itertools.islice(itertools.cycle([*chosen, *chosen[-2:0:-1]]), frames))
-    return [
-        _floats(picture[:, top : top + side, left : left + side].transpose(1, 2, 0)) for picture in chosen
-    ]
+    ratio = np.exp(random.uniform(np.log(side / min(clip[0].shape[1:])), 0))
+    size = [max(round(length * ratio), side) for length in clip[0].shape[1:]]
+    top, left = (int(random.integers(length - side + 1)) for length in size)
+
+    def part(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        small = cv2.resize(picture.transpose(1, 2, 0), size[::-1], interpolation=cv2.INTER_AREA)
+        return _floats(small[top : top + side, left : left + side])
+
+    parts = [part(picture) for picture in chosen]
+    return list(itertools.islice(itertools.cycle([*parts, *parts[-2:0:-1]]), frames))
 
 
 def _floats(picture: NDArray[np.uint8]) -> NDArray[np.float32]:

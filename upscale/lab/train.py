@@ -95,11 +95,7 @@ def train(options: TrainOptions, places: Places) -> Iterator[Progress]:
             lambda part: (part.pin_memory() if pin else part).to(options.device, non_blocking=True)
         )
         random = torch.Generator(options.device).manual_seed(options.seed * 1_000_003 + step)
-        with torch.autocast(
-            torch.device(options.device).type,
-            getattr(torch, options.precision),
-            enabled=options.precision != "float32",
-        ):
+        with options.autocast:
             loss = course.loss(network, batch, random, options)
         optimizer.zero_grad()
         loss.backward()

@@ -30,7 +30,8 @@ from upscale.errors import UpscaleError, UsageError
 from upscale.lab.campaign.tasks import TASKS, Task
 
 PLACE = "UPSCALE_CAMPAIGNS"
-"""The environment variable that says where campaigns keep their work."""
+"""The environment variable that says where campaigns keep their work. In a campaign's file it is that place
+even if ``--place`` says so: ``$UPSCALE_CAMPAIGNS/film-shards/scenes`` is a result of another one."""
 
 NAME = re.compile(r"\w[^/]*")
 """Of a stage."""
@@ -119,7 +120,7 @@ class Lookup:
             raise UsageError(f"{text!r} should be a text, the name of a stage or a path")
         if text in self.stages:
             return self.stages[text].result
-        expanded = os.path.expandvars(text)
+        expanded = os.path.expandvars(text.replace(f"${PLACE}", str(self.folder.parent)))
         if self.needs_data and "$" in expanded:
             raise UsageError(f"{text}: this variable is not set in the environment")
         return Path(expanded).expanduser()

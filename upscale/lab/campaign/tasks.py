@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 
 from upscale.errors import UsageError
 from upscale.lab.courses import COURSES, TrainOptions
+from upscale.lab.scenes import Library, Sources
 from upscale.lab.train import Places, Progress, steps_done, train
 
 
@@ -128,21 +129,19 @@ class Sharding:
 
     name: str
     result: Path
-    photos: Path
+    sources: Sources
     steps: int
     first: int = 0
-    faces: Path | None = None
-    fonts: Path | None = None
-    clips: tuple[Path, ...] = ()
 
     @classmethod
     def read(cls, table: dict[str, Any], folder: Path, finder: Finder) -> Self:
-        found: dict[str, Any] = {
-            key: finder.path(table.pop(key)) for key in ("photos", "faces", "fonts") if key in table
-        }
-        clips, name = finder.paths(table.pop("clips", [])), table.pop("name")
+        found = {key: finder.path(table.pop(key)) for key in ("faces", "fonts") if key in table}
+        photos, clips = (finder.paths(table.pop(key, [])) for key in ("photos", "clips"))
+        without, name = tuple(table.pop("without", ())), table.pop("name")
+        if not photos:
+            raise UsageError(f"stage {name!r}: photos are needed")
         numbers = _of_types(name, table, {"steps": 1, "first": 0})
-        return cls(name, folder / name, clips=clips, **found, **numbers)
+        return cls(name, folder / name, Sources(photos, clips=clips, without=without, **found), **numbers)
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -162,14 +161,11 @@ class Sharding:
 
     def work(self) -> Iterator[Progress]:
         from upscale.lab import shards
-        from upscale.lab.scenes import Stock
 
         self.result.mkdir(parents=True, exist_ok=True)
-        stock = Stock.load(self.photos, self.faces, self.fonts, self.clips, shards.SIDE * 4 + 1)
-        for step, path in enumerate(self._files(), 1):
-            if not path.exists():
-                shards.write_shard(stock, path, int(path.stem))
-                yield Progress(step)
+        library = Library(self.sources, shards.SIDE * 4 + 1)
+        for step, _ in enumerate(shards.make_shards(library, self._files()), 1):
+            yield Progress(step)
 
 
 @dataclass(frozen=True, slots=True)
