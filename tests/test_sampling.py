@@ -14,12 +14,12 @@ from upscale.models import int8, weights
 from upscale.models.catalog import FILM, find_model, find_stage
 from upscale.models.judge import error_of
 from upscale.models.luma import LumaConfig, LumaPixelCNN
-from upscale.models.mixture import log_odds
+from upscale.models.mixture import Mixture, log_odds
 from upscale.motion.window import windowed
 from upscale.planes import WINDOW, Box
 from upscale.sampling.chroma import luma_at_chroma, resite, siting_shift
 from upscale.sampling.memory import choose_tile, parse_size
-from upscale.sampling.multiscale import SIGNAL, mean_luma, sample_luma
+from upscale.sampling.multiscale import SIGNAL, mean_luma, sample_luma, textured, variation
 from upscale.sampling.noise import uniform_noise
 from upscale.sampling.options import SampleOptions
 from upscale.sampling.tiles import Cut, Halo, Tiles, spans
@@ -115,6 +115,37 @@ def test_the_sample_is_what_the_likelihood_is_about(network: LumaPixelCNN) -> No
             drawn = mixture.sample(odds[:, part], 0.8)
             drawn = (mean[:, part] + drawn).clamp(*SIGNAL) - mean[:, part]
             torch.testing.assert_close(drawn, residuals[:, part], atol=1e-5, rtol=0)
+
+
+def test_edges_are_drawn_colder_than_texture() -> None:
+    wide = Mixture(*(torch.full((1, 1, 8, 8), value) for value in (0.0, 0.0, 0.0, -3.5)))
+    odds = log_odds(torch.rand(1, 1, 8, 8))
+    nothing, edge = torch.zeros(1, 1, 8, 8), torch.full((1, 1, 8, 8), 0.3)
+    for temperature in (0.3, 0.6):
+        cut = odds.clamp(-2 / (1 - temperature), 2 / (1 - temperature))
+        flat = textured(wide, odds, temperature, nothing)
+        torch.testing.assert_close(flat, wide.sample(cut, temperature))
+        assert textured(wide, odds, temperature, edge).abs().mean() < 0.5 * flat.abs().mean()
+    honest = textured(wide, odds, 0.9999, edge)
+    torch.testing.assert_close(honest, wide.sample(odds, 1.0), atol=2e-3, rtol=0)
+
+
+def test_variation_is_that_of_the_cells_around() -> None:
+    mean = torch.rand(2, 4, 6, 7)
+    found = variation(mean)
+    torch.testing.assert_close(found[0, 0, 3, 3], mean[0, :, 2:5, 2:5].std(correction=0))
+    assert found.shape == (2, 1, 6, 7)
+    assert not variation(torch.full((1, 16, 5, 5), 0.25)).any()
+
+
+def test_a_steady_sample_is_an_honest_one_at_temperature_1(network: LumaPixelCNN) -> None:
+    low, odds = torch.rand(1, 1, 8, 8), network.to_cells(log_odds(uniform_noise(0, 32, 32)))
+    with torch.inference_mode():
+        for temperature, same in ((1.0, True), (0.7, False)):
+            plain, steady = (
+                sample_luma(network, low, odds, temperature, steady=steady) for steady in (False, True)
+            )
+            assert torch.equal(plain, steady) == same
 
 
 @pytest.mark.parametrize("scale", [2, 4])

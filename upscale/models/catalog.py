@@ -88,7 +88,7 @@ class Model:
 UPSCALER = "upscale.sampling.upscaler:Upscaler"
 
 CLEAN = Family("clean", "clean", "upscale.sampling.multiscale:Multiscale")
-FILM = replace(CLEAN, luma="film", chroma="film")
+FILM = Family("film", "film", "upscale.sampling.multiscale:Textured")
 RASTER = Family("raster", "clean", "upscale.sampling.raster:Raster", scales=(4,))
 MEAN = replace(CLEAN, sampler="upscale.sampling.multiscale:Mean")
 

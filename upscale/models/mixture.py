@@ -31,6 +31,9 @@ LOG_SCALE_CEILING = 0.0
 UNIFORM_EDGE = 1e-4
 """Uniform numbers stay this far from 0 and 1: a logistic tail is cut at 9.2 scales."""
 
+COLDEST = 0.02
+"""Temperature of a pixel below which a sample is as good as the likelier component's middle."""
+
 TINY = 1e-37
 """Keeps the logarithm of nothing away."""
 
@@ -65,11 +68,12 @@ class Mixture:
         beside = self.reach.square() * (1 - torch.tanh(self.balance / 2).square_())
         return within.add_(beside).sqrt_()
 
-    def sample(self, odds: Tensor, temperature: float) -> Tensor:
+    def sample(self, odds: Tensor, temperature: float | Tensor) -> Tensor:
         """One draw per pixel, [N, P, H, W]: the quantile of the mixture at ``odds``.
 
         ``odds`` are log odds of uniform numbers, [N or 1, P, H, W]: see ``log_odds``. ``temperature`` in
-        [0, 1] divides the balance and multiplies the scale; at 0 the answer is the mean of the mixture.
+        [0, 1] divides the balance and multiplies the scale; at 0 the answer is the mean of the mixture. It
+        may be a tensor of such, which count as no less than COLDEST.
 
         To draw a component and then a value is to jump where the weights say so: rounding, or the grain of
         the next frame, then turns a pixel over. The quantile moves as little as the parameters do.
@@ -78,7 +82,9 @@ class Mixture:
         y - 1/y = 2q, so x = centre + scale * (odds / 2 + asinh q). As q grows like exp(d) with d = reach /
         scale, it is q * exp(-d) that is worked out here, and d that is added to its logarithm.
         """
-        if temperature == 0:
+        if isinstance(temperature, Tensor):
+            temperature = temperature.clamp(min=COLDEST)
+        elif temperature == 0:
             return self.mean()
         scale = self.log_scale.exp().mul_(temperature)
         apart = (self.reach / scale).mul_(-2).exp_().clamp_(min=TINY)  # exp(-2d)

@@ -16,13 +16,25 @@ PIECE = 1 << 17
 """Pixels that a CPU samples at a time: some ten planes of them fit its caches."""
 
 
+UNPLACED = 0.5
+"""How far a value may stray because what stands beside it may stand a little elsewhere, as a share of how
+much the mean varies around it."""
+
+TAILS = 2.0
+"""Log odds at which tails are cut for a temperature near 0; further out the nearer it is to 1."""
+
 TAKEN = 0.5
 """At temperature 0, the share of what the chain adds to the mean. They are two answers to one question, the
 mean of a pixel, and what lies half way between errs less than either at x4, on photos by 0.03 dB."""
 
 
 def sample_luma(
-    network: LumaPixelCNN, low: Tensor, odds: Tensor | None, temperature: float, spread: bool = False
+    network: LumaPixelCNN,
+    low: Tensor,
+    odds: Tensor | None,
+    temperature: float,
+    spread: bool = False,
+    steady: bool = False,
 ) -> Tensor:
     """Sample p(high | low) pixel by pixel in the multiscale order, every step for all cells at once.
 
@@ -30,6 +42,7 @@ def sample_luma(
     odds : Tensor, shape = (N or 1, scale**2, h, w), ``mixture.log_odds`` of uniform numbers as cells, one
     for each pixel to be sampled; may be None at temperature 0, where each takes TAKEN of its mixture's
     mean.
+    steady : whether edges are drawn at a lower temperature: see ``textured``.
 
     Returns (N, 1, scale*h, scale*w) float32, within SIGNAL; with ``spread`` that plane follows it, (N, 2,
     scale*h, scale*w): see ``spread_between``.
@@ -37,6 +50,7 @@ def sample_luma(
     mean, features = network.condition(low)
     if odds is None and temperature > 0:
         raise ValueError("a temperature above 0 needs uniform numbers to sample with")
+    varied = variation(mean) if steady and odds is not None and temperature < 1 else None
     residuals, pixels = torch.empty_like(mean), torch.empty_like(mean)
     unsure: list[Tensor] = []
     start = 0
@@ -49,8 +63,10 @@ def sample_luma(
                 unsure.append(doublings(mixture))
             if odds is None:
                 drawn = mixture.mean().mul_(TAKEN)
-            else:
+            elif varied is None:
                 drawn = mixture.sample(odds[:, part, rows], temperature)
+            else:
+                drawn = textured(mixture, odds[:, part, rows], temperature, varied[..., rows, :])
             # A pixel that no signal can hold would lead the later steps astray, further with each.
             average = mean[:, part, rows]
             pixels[:, part, rows] = drawn.add_(average).clamp_(*SIGNAL)
@@ -60,6 +76,27 @@ def sample_luma(
     return (
         torch.cat([picture, spread_between(torch.cat(unsure, 2), network.scale)], 1) if spread else picture
     )
+
+
+def variation(mean: Tensor) -> Tensor:
+    """How much a mean picture varies around each cell, [N, 1, h, w]: the deviation within 3x3 of them.
+
+    mean : Tensor, shape = (N, scale**2, h, w), as cells."""
+    moments = torch.cat([mean.mean(1, keepdim=True), mean.square().mean(1, keepdim=True)], 1)
+    first, second = F.avg_pool2d(F.pad(moments, (1, 1, 1, 1), mode="replicate"), 3, 1).split(1, 1)
+    return second.sub_(first.square_()).clamp_(min=0).sqrt_()
+
+
+def textured(mixture: Mixture, odds: Tensor, temperature: float, varied: Tensor) -> Tensor:
+    """A sample at a ``temperature`` below 1, or a lower one where a mixture is wide for an edge nearby.
+
+    Cells do not know where their neighbours draw an edge that is uncertain, as it is in soft and grainy
+    pictures, and would draw it ragged. Where a mixture is wide and nothing is near, texture is unknown, and
+    that has no right place. ``varied`` tells what is near: see ``variation``. The nearer the temperature is
+    to 1, the less of this: there it is an honest sample."""
+    cut = TAILS / (1 - temperature)
+    placing = (varied / mixture.deviation()).square_().mul_(UNPLACED**2 * (1 / temperature - 1))
+    return mixture.sample(odds.clamp(-cut, cut), temperature / placing.add_(1))
 
 
 def doublings(mixture: Mixture) -> Tensor:
@@ -99,6 +136,8 @@ def mean_luma(network: Conditioning, low: Tensor) -> Tensor:
 class Multiscale:
     """``sample_luma`` for frames: see ``Sampler``."""
 
+    _is_steady = False
+
     def __init__(self, network: LumaPixelCNN, temperature: float, spread: bool = False):
         self._network, self._temperature, self._spread = network, temperature, spread
 
@@ -108,10 +147,16 @@ class Multiscale:
     def __call__(self, low: Tensor, noise: Tensor | None, tiled: Tiled) -> Tensor:
         def run(low: Tensor, odds: Tensor | None = None) -> Tensor:
             low = low.contiguous(memory_format=torch.channels_last)
-            return sample_luma(self._network, low, odds, self._temperature, self._spread)
+            return sample_luma(self._network, low, odds, self._temperature, self._spread, self._is_steady)
 
         inputs = [(low, 1)] if noise is None else [(low, 1), (noise, 1)]
         return tiled("luma", run, inputs, Cut.of(self._network))
+
+
+class Textured(Multiscale):
+    """For old films, whose edges are uncertain: texture is sampled, and edges less: see ``textured``."""
+
+    _is_steady = True
 
 
 class Mean:
