@@ -26,6 +26,7 @@ from upscale.lab.campaign.journal import Entry, Journal
 from upscale.lab.campaign.plan import Campaign
 from upscale.lab.campaign.run import is_running, run
 from upscale.lab.campaign.status import Curve, curves, expected
+from upscale.lab.campaign.tasks import Training
 from upscale.lab.cli import main as lab
 from upscale.media.picture import write_picture
 from upscale.models import weights
@@ -296,6 +297,14 @@ def test_on_another_machine_a_campaign_goes_on_from_what_ships(
     assert all(torch.equal(one[name], other[name]) for name in one)
     lost = campaign("run", file, "--place", there, "--since", "third", "--weights", shipped)
     assert (lost.exit_code, "there are first, second" in lost.stderr) == (2, True)
+
+
+def test_a_campaign_may_take_what_another_one_made(pictures: Path, tmp_path: Path) -> None:
+    text = TINY.replace('lessons = ["$PICTURES"]', 'lessons = ["$UPSCALE_CAMPAIGNS/other/shards"]')
+    place = tmp_path / "place"
+    first = Campaign.read(plan(tmp_path, text=text), place).stages[0]
+    assert isinstance(first, Training)
+    assert first.places.lessons == (place / "other" / "shards",)
 
 
 def test_a_campaign_makes_its_own_shards_and_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ from upscale.lab.train import Places, schedule, train
 from upscale.media.picture import from_rgb, lanczos, read_picture, read_rgb, to_rgb, write_picture
 from upscale.models import weights
 from upscale.models.catalog import CLEAN, find_stage
+from upscale.models.chroma import ChromaNet
 from upscale.models.luma import LumaConfig, LumaPixelCNN
 from upscale.planes import WINDOW
 from upscale.sampling.multiscale import sample_luma
@@ -53,6 +54,24 @@ def pictures(tmp_path: Path) -> Path:
         grain = random.integers(-20, 20, rgb.shape)
         write_picture(folder / f"{number}.png", (rgb + grain).clip(0, 255).astype(np.uint8))
     return folder
+
+
+@pytest.mark.parametrize("has_bfloat16", [False, True])
+def test_half_precision_is_for_what_multiplies_it(
+    has_bfloat16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(courses, "_multiplies_bfloat16", lambda device: has_bfloat16)
+    for chosen, half in (("auto", has_bfloat16), ("bfloat16", True), ("float32", False)):
+        with TrainOptions(precision=chosen).autocast:
+            product = torch.eye(4) @ torch.eye(4)
+        assert product.dtype == (torch.bfloat16 if half else torch.float32)
+
+
+def test_a_chroma_network_has_the_layers_that_are_asked_for(pictures: Path, tmp_path: Path) -> None:
+    path = run_to_the_end(pictures, "chroma", options(kind="chroma", layers=5, steps=1))
+    network = weights.load(path)
+    assert isinstance(network, ChromaNet)
+    assert len(network.body) == 4
 
 
 def options(**changed: object) -> TrainOptions:

@@ -59,6 +59,7 @@ def main() -> None:
 @click.option(
     "--chain-inner", type=click.IntRange(0), default=0, help="The same, of the blocks behind the trunk."
 )
+@click.option("--layers", type=click.IntRange(2), default=3, show_default=True, help="Of a chroma network.")
 @click.option("--likelihood", type=click.FloatRange(0), default=1.0, show_default=True, help="Its weight.")
 @click.option(
     "--balance", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="See TrainOptions."

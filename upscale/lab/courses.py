@@ -76,6 +76,8 @@ class TrainOptions:
     soft: float = SOFT
     """Pictures whose finest octave holds less contrast than this share of the next are halved, and left out
     where that does not help."""
+    layers: int = 3
+    """Of a chroma network, before its last one."""
     context: int = 0
     context_channels: int = 64
     inner: int = 0
@@ -196,7 +198,7 @@ def _raster_network(options: TrainOptions, lessons: Lessons) -> Network:
 
 
 def _chroma_network(options: TrainOptions, lessons: Lessons) -> Network:
-    return ChromaNet(ChromaConfig(options.scale, options.channels))
+    return ChromaNet(ChromaConfig(options.scale, options.channels, options.layers))
 
 
 def _color_network(options: TrainOptions, lessons: Lessons) -> Network:
