@@ -124,7 +124,7 @@ def main() -> None:
     rough = [np.mean([roughness(disc.rim(truth[0][0])) for disc in discs]) for _, truth in cases]
     print(f"truth: {np.mean(rough):.3f} px")
     first = None
-    for temperature in chosen.t or (0.0, 0.35, 0.5, 0.7):
+    for temperature in chosen.t or (0.0, 0.4, 0.6, 1.0):
         options = SampleOptions(model=chosen.model, temperature=temperature)
         size = HEIGHT // chosen.scale, WIDTH // chosen.scale
         model = Upscaler(size, (HEIGHT, WIDTH), None, True, options)

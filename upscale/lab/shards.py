@@ -2,6 +2,7 @@
 mistakes."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,9 @@ ALONE, ONE_SIDED = 0.1, 0.06
 """Samples without neighbours, as stills have none, and with those of one side, as at a cut."""
 
 IN_A_SHARD = 500
+
+SCRATCHES = 4.0
+"""So many times as many scratches as a preset has: a sample is narrow, and would seldom show one."""
 
 KEEPING = 0.2
 """Share of the samples in which a part of grain and compression noise is to stay: FFDNet's dial (Zhang,
@@ -172,7 +176,9 @@ def sample(stock: Stock, scale: int, random: np.random.Generator) -> Arrays:
 def _recipe(random: np.random.Generator) -> Recipe:
     if random.random() < CLEAN_SHARE:
         return draw(CLEAN, random)
-    return draw(PRESETS[str(random.choice(list(PRESET_SHARES), p=list(PRESET_SHARES.values())))], random)
+    name = str(random.choice(list(PRESET_SHARES), p=list(PRESET_SHARES.values())))
+    recipe = draw(PRESETS[name], random)
+    return replace(recipe, scratches=recipe.scratches * SCRATCHES)
 
 
 def _reach(random: np.random.Generator) -> tuple[int, int]:
