@@ -344,6 +344,11 @@ def test_a_campaign_makes_its_own_shards_and_judge(tmp_path: Path, monkeypatch: 
         (("batch = 2", "batch = 0"), "batch = 0 is too small"),
         (('name = "first"', 'name = ".."'), "needs a name"),
         (('name = "first"', 'name = "first"\ntask = "judge"'), "stage 'first': lessons is needed"),
+        (
+            ('name = "first"', 'name = "first"\ntask = "shards"\nphotos = ["$PICTURES"]\nwithout = "a*"'),
+            "'a*' should be a list",
+        ),
+        (('name = "first"', 'name = "first"\ntask = "shards"'), "photos are needed"),
         (("steps = 12", "steps = "), "not TOML"),
         (("steps = 12", 'steps = "many"'), "steps = 'many' should be of the type int"),
         (('lessons = ["$PICTURES"]', 'lessons = "$PICTURES"'), "should be a list"),

@@ -11,6 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import look
+from safetensors.numpy import save_file
 from test_motion import pan, texture
 
 from upscale.errors import UpscaleError
@@ -293,6 +294,12 @@ def test_clean_weights_have_no_judge(tmp_path: Path) -> None:
 
 def test_a_folder_without_shards_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UpscaleError, match="upscale-lab shards"):
+        Shards(tmp_path, "luma", 4, 64, 2)
+
+
+def test_a_shard_of_another_layout_is_one_line(tmp_path: Path) -> None:
+    save_file({"planes": np.zeros((1, 5, SIDE, SIDE), np.float16)}, tmp_path / "0.safetensors")
+    with pytest.raises(UpscaleError, match=r"0\.safetensors: not a shard, or one of an older version"):
         Shards(tmp_path, "luma", 4, 64, 2)
 
 

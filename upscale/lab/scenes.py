@@ -128,7 +128,9 @@ class Library:
 def _films(paths: Iterable[Path]) -> Iterator[Path]:
     for path in paths:
         inside = (
-            sorted(file for file in path.iterdir() if file.suffix in FILMS) if path.is_dir() else [path]
+            sorted(file for file in path.iterdir() if file.suffix.lower() in FILMS)
+            if path.is_dir()
+            else [path]
         )
         if not inside:
             raise UpscaleError(f"{path}: no films in it")

@@ -113,7 +113,7 @@ def _packed(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _unpacked(png: NDArray[np.uint8]) -> Tensor:
-    """Planes [C, H, W], or [1, C * H, W] of 8 bits, float32: truths in [0, 1]."""
+    """The planes of a PNG below each other, [C * H, W] float32; those of 8 bits in [0, 1]."""
     tall = cv2.imdecode(png, cv2.IMREAD_UNCHANGED)
     if tall is None:
         raise UpscaleError("a sample is damaged; make its shard again")
@@ -126,7 +126,10 @@ class Shard:
     """A file of samples, of which a read takes no more than it needs."""
 
     def __init__(self, path: Path):
+        """Raises UpscaleError for a file that is laid out otherwise, as shards were once."""
         self._file = safe_open(path, framework="np")
+        if not self._ends.keys() >= PLANES.keys():
+            raise UpscaleError(f"{path}: not a shard, or one of an older version; make it again")
 
     def __len__(self) -> int:
         return len(self._ends["truth"])

@@ -98,7 +98,7 @@ MODELS = {
         Model(
             "film",
             "video, above all old: takes grain, dirt and compression away; reads six frames on each side",
-            "1.5 times the time of clean",
+            "1.5 times the time of clean, in float32",
             "29.0 dB on films made old (Lanczos 27.5)",
             UPSCALER,
             (FILM, CLEAN),

@@ -137,11 +137,17 @@ class Sharding:
     def read(cls, table: dict[str, Any], folder: Path, finder: Finder) -> Self:
         found = {key: finder.path(table.pop(key)) for key in ("faces", "fonts") if key in table}
         photos, clips = (finder.paths(table.pop(key, [])) for key in ("photos", "clips"))
-        without, name = tuple(table.pop("without", ())), table.pop("name")
+        without, name = table.pop("without", []), table.pop("name")
+        if not isinstance(without, list):
+            raise UsageError(
+                f"stage {name!r}: without = {without!r} should be a list of texts, in brackets"
+            )
         if not photos:
             raise UsageError(f"stage {name!r}: photos are needed")
         numbers = _of_types(name, table, {"steps": 1, "first": 0})
-        return cls(name, folder / name, Sources(photos, clips=clips, without=without, **found), **numbers)
+        return cls(
+            name, folder / name, Sources(photos, clips=clips, without=tuple(without), **found), **numbers
+        )
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
