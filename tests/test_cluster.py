@@ -1,6 +1,7 @@
 """A Ray cluster of two machines, as far as Ray knows: two raylets on loopback, started by these tests."""
 
 import io
+import itertools
 import json
 import os
 import random
@@ -11,8 +12,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import ffmpeg
@@ -26,6 +28,8 @@ from upscale.jobs import actor, cluster
 from upscale.jobs.actor import BLOCK, PREFIX, RemoteFile
 from upscale.jobs.cluster import Cluster, shares
 from upscale.jobs.queue import fingerprint
+from upscale.jobs.work import Task
+from upscale.pipeline import Job
 
 Run = Callable[..., Result]
 Options = tuple[object, ...]
@@ -246,6 +250,40 @@ def test_what_workers_ask_for() -> None:
     assert shares([cpus], 4) == [{"num_cpus": 4}] * 4
     assert shares([{"CPU": 2.0}, {"CPU": 1.0}], 3) == [{"num_cpus": 1}] * 3
     assert shares([], None) == [{"num_cpus": 1}]
+
+
+def test_a_worker_that_ends_while_it_writes_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    context = SimpleNamespace(get_node_id=lambda: "here")
+    monkeypatch.setitem(
+        sys.modules, "ray", SimpleNamespace(get_runtime_context=lambda: context, nodes=lambda: [])
+    )
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # Ctrl-C is still for pytest
+
+    def write(worker: object, tasks: Iterable[Task], tell: object) -> None:
+        (task,) = itertools.islice(tasks, 1)
+        (task.folder / "first").touch()
+        writing.set()
+        for number in itertools.count():
+            try:
+                (task.folder / str(number)).touch()
+            except OSError:
+                stopped.set()
+                return
+
+    writing, stopped = threading.Event(), threading.Event()
+    monkeypatch.setattr(actor.Worker, "work", write)
+    worker = actor.Actor(0, 1)
+    worker.hello("cpu", "float32")
+    assert not list(tmp_path.iterdir())  # it may be killed before it has anything to do
+    job = Job(Path("in.mkv"), Path("out.mkv"))
+    worker.give(0, Task(7, job, (), (0, 0), (), Path("elsewhere"), {}))
+    assert writing.wait(10)
+    worker.end()
+    assert stopped.wait(10)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_remote_file_reads_as_the_file_does() -> None:

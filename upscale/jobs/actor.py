@@ -100,6 +100,7 @@ class Actor:
         """By their number, those that came too early."""
         self._next = 0
         self._inbox = Inbox()
+        self._folder: Path | None = None
         self._blocks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._outbox: deque[Iterator[Message]] = deque()
         self._frames: dict[tuple[int, int], FramesDone] = {}
@@ -119,11 +120,6 @@ class Actor:
         share = node.get("GPU", 1) // self._gpus if self._gpus else node.get("CPU", 1) // self._cores
         self._place = Place(0, max(int(share), 1), self._cores)
         _clear_left_behind()
-        new = Path(tempfile.mkdtemp(prefix=f".{PREFIX}"))
-        self._lock = FileLock(new / LOCK, thread_local=False)
-        self._lock.acquire()
-        # Only now by the name that other workers, which clear up as they begin, look for.
-        self._folder = new.rename(new.with_name(new.name[1:]))
         threading.Thread(target=self._work, daemon=True).start()
         return socket.gethostname(), who
 
@@ -134,7 +130,7 @@ class Actor:
             while (due := self._tasks.pop(self._next, None)) is not None:
                 self._next += 1
                 due = self._place.settled(due)
-                folder = self._folder / str(due.film)
+                folder = self._make_folder() / str(due.film)
                 folder.mkdir(exist_ok=True)
                 self._inbox.put(replace(due, folder=folder))
 
@@ -159,7 +155,22 @@ class Actor:
 
     def end(self) -> None:
         """Remove what is on this machine's disk."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        with self._changed:
+            if self._folder is None:
+                return
+            # Under another name first, so that a task that still runs cannot put a file there meanwhile.
+            gone = self._folder.rename(self._folder.with_name(f".{self._folder.name}"))
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def _make_folder(self) -> Path:
+        """For segments; with the first task, as a worker may be killed before it was asked for anything."""
+        if self._folder is None:
+            new = Path(tempfile.mkdtemp(prefix=f".{PREFIX}"))
+            self._lock = FileLock(new / LOCK, thread_local=False)
+            self._lock.acquire()
+            # Only now by the name that other workers, which clear up as they begin, look for.
+            self._folder = new.rename(new.with_name(new.name[1:]))
+        return self._folder
 
     def _work(self) -> None:
         try:
@@ -186,6 +197,7 @@ class Actor:
     def _messages(self, event: Event) -> Iterator[Message]:
         """An event as it is sent: a segment goes before the news of it."""
         if isinstance(event, SegmentDone):
+            assert self._folder is not None  # it came with the task
             path = segment_path(self._folder / str(event.film), event.segment)
             with path.open("rb") as file:
                 while data := file.read(BLOCK):
