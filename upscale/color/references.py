@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from upscale.color.options import Reference
 from upscale.errors import UpscaleError
-from upscale.media.pixels import SWSCALE, to_planes
+from upscale.media.pixels import SCALER, to_planes
 
 COLOURLESS = 3 / 255
 """Distance of all chroma from neutral below which a picture has no colours."""
@@ -26,7 +26,7 @@ def read_reference(reference: Reference, matrix: int) -> NDArray[np.float32]:
             rgb = next(container.decode(video=0)).reformat(format="rgb24")
             planar = rgb.reformat(
                 format="yuv444p16le",
-                dst_colorspace=Colorspace(matrix) if matrix in SWSCALE else Colorspace.ITU601,
+                dst_colorspace=SCALER.get(matrix, Colorspace.ITU601),
                 dst_color_range=ColorRange.JPEG,
             )
             planar.color_range = ColorRange.JPEG

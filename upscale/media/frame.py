@@ -9,6 +9,15 @@ from upscale.planes import Planes
 
 
 @dataclass(frozen=True, slots=True)
+class Extras:
+    """A decoded frame, for what it carries besides its samples."""
+
+    frame: VideoFrame
+    kinds: frozenset[str]
+    """See ``side_data.Inspector.kinds``."""
+
+
+@dataclass(frozen=True, slots=True)
 class Key:
     """The first frame of a shot, which the others follow."""
 
@@ -31,7 +40,7 @@ class Frame:
     duration: int
     """In ticks; 0 where the stream does not say."""
     time_base: Fraction
-    extras: VideoFrame | None = None
-    """The decoded frame, where it carries closed captions or the like."""
+    extras: Extras | None = None
+    """Where it carries something that an encoder may write."""
     key: Key | None = None
     """Of its shot, where something follows that."""

@@ -1,11 +1,9 @@
 """HDR10's static metadata: the display that a film was graded on, and how bright it gets."""
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-
-from av.sidedata.sidedata import SideData
-from av.video.frame import VideoFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +32,13 @@ class HdrMetadata:
 NO_HDR = HdrMetadata()
 
 
-def read_hdr(frame: VideoFrame) -> HdrMetadata:
-    """What a decoded frame carries."""
-    mastering = frame.side_data.get("MASTERING_DISPLAY_METADATA")
-    light = frame.side_data.get("CONTENT_LIGHT_LEVEL")
+def read_hdr(data: Mapping[str, bytes]) -> HdrMetadata:
+    """What a decoded frame carries: see ``side_data.Inspector.readable``."""
+    mastering = data.get("MASTERING_DISPLAY_METADATA")
+    light = data.get("CONTENT_LIGHT_LEVEL")
     return HdrMetadata(
-        _mastering(bytes(mastering)) if isinstance(mastering, SideData) else None,
-        struct.unpack_from("=2I", bytes(light)) if isinstance(light, SideData) else None,
+        _mastering(mastering) if mastering is not None else None,
+        struct.unpack_from("=2I", light) if light is not None else None,
     )
 
 

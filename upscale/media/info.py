@@ -1,19 +1,18 @@
 """What there is to know about a video, read once."""
 
 import re
-import struct
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from av.container import InputContainer
-from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from upscale.media.hdr import NO_HDR, HdrMetadata, read_hdr
 from upscale.media.pixels import PixelFormat, describe, guessed_matrix, planar_name
+from upscale.media.side_data import Inspector, display_matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +57,8 @@ class VideoInfo:
     display_matrix: tuple[int, ...] | None = None
     """Rotation and mirroring for the player, as FFmpeg's nine integers."""
     hdr: HdrMetadata = NO_HDR
+    carries: frozenset[str] = frozenset()
+    """The kinds of side data of its first frame: see ``side_data.Inspector.kinds``."""
     chroma_left: bool = True
     """Whether subsampled chroma sits on every other luma column (MPEG-2 and after), or between (JPEG)."""
 
@@ -115,7 +116,8 @@ def describe_stream(
     matrix = _known(color.colorspace, context.colorspace, UNSPECIFIED)
     if converted or matrix == UNSPECIFIED:
         matrix = guessed_matrix(width, height)
-    display = first.side_data.get("DISPLAYMATRIX") if first is not None else None
+    inspector = Inspector()
+    data = inspector.readable(first) if first is not None else {}
     return VideoInfo(
         path=path,
         container=container.format.name,
@@ -137,8 +139,9 @@ def describe_stream(
         start=Fraction(container.start_time or 0, AV_TIME_BASE),
         duration=_duration(container, stream),
         declared_frames=stream.frames,
-        display_matrix=struct.unpack("=9i", bytes(display)) if isinstance(display, SideData) else None,
-        hdr=read_hdr(first) if first is not None else NO_HDR,
+        display_matrix=display_matrix(data),
+        hdr=read_hdr(data),
+        carries=inspector.kinds(first) if first is not None else frozenset(),
         chroma_left=context.name not in CENTRED_CHROMA,
     )
 

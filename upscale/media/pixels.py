@@ -76,8 +76,15 @@ class PixelFormat:
         return codes.astype(self.dtype)
 
 
-SWSCALE = (Colorspace.ITU709, Colorspace.FCC, Colorspace.ITU601, Colorspace.SMPTE240M, 6, 9)
-"""The matrices that FFmpeg's scaler knows."""
+SCALER = {
+    1: Colorspace.ITU709,
+    4: Colorspace.FCC,
+    5: Colorspace.ITU601,
+    6: Colorspace.ITU601,  # SMPTE 170M: the same numbers
+    7: Colorspace.SMPTE240M,
+    9: Colorspace.BT2020,
+}
+"""Code points of matrices (ITU-T H.273) -> what FFmpeg's scaler calls them; it knows no others."""
 
 _PLANAR = re.compile(r"(?:yuv(j?)a?(4\d\d)p|gray)(9|1[0246])?(?:le)?$")
 """Planar Y'CbCr (an alpha plane may follow) or grey: JPEG's mark, chroma layout, bits."""

@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 
 from upscale.errors import UpscaleError, UsageError
 from upscale.media.cargo import Cargo, is_cover, lasting
-from upscale.media.frame import Frame
+from upscale.media.frame import Extras, Frame
 from upscale.media.info import VideoInfo, describe_stream, location
 from upscale.media.part import Part, Stretch
 from upscale.media.picture import first_number, is_sequence, sequence_location
@@ -28,6 +28,7 @@ from upscale.media.read.filters import PULLDOWN, conformed, progressive, without
 from upscale.media.read.losses import Losses
 from upscale.media.read.matroska import TrackEntry, read_entries, second_listings
 from upscale.media.read.reading import Reading
+from upscale.media.side_data import WRITTEN, Inspector
 from upscale.planes import Planes
 
 SAMPLES = 24
@@ -35,9 +36,6 @@ SAMPLES = 24
 
 NTSC = Fraction(30000, 1001)
 """Frames a second that 3:2 pulldown makes."""
-
-EXTRAS = ("A53_CC", "AFD", "S12M_TIMECODE")
-"""Side data of single frames that encoders write again: closed captions, active format, time code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +171,7 @@ class Source:
         shift = round(part.shift / tick)
         steps = self._steps
         missing = reading.gaps.missing
+        inspector = Inspector()
         shown: Frame | None = None
         lost: tuple[int, list[str]] = (0, [])
         for picture in itertools.chain([self._first] if self._first else [], self._pictures):
@@ -190,7 +189,8 @@ class Source:
                 self.losses.frames, self.losses.reasons = lost[0], list(lost[1])
             if not is_shown:
                 continue
-            extras = picture if any(picture.side_data.get(kind) for kind in EXTRAS) else None
+            kinds = inspector.kinds(picture)
+            extras = Extras(picture, kinds) if kinds & WRITTEN else None
             shown = Frame(self._planes(picture), pts, picture.duration or 0, tick, extras)
             yield shown
             if is_own:

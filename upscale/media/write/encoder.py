@@ -19,9 +19,11 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from av.video.stream import VideoStream
 
 from upscale.errors import UsageError
+from upscale.media.frame import Extras
 from upscale.media.hdr import encoder_parameters
 from upscale.media.info import VideoInfo
-from upscale.media.pixels import SUBSAMPLING, SWSCALE, PixelFormat, describe, from_planes, planar_name
+from upscale.media.pixels import SCALER, SUBSAMPLING, PixelFormat, describe, from_planes, planar_name
+from upscale.media.side_data import CAMERA, CAPTIONS, HIDDEN, PROFILE, ROTATION
 from upscale.media.write import gif
 from upscale.planes import Planes
 
@@ -80,6 +82,14 @@ JPEG = {"mjpeg", "ljpeg"}
 
 STILLS = {"png", "tiff", "bmp", "gif"}
 """Encoders of pictures that are RGB, or grey and full range, to whoever reads them."""
+
+SIDE_DATA = {
+    "png": frozenset({PROFILE, CAMERA, ROTATION}),
+    "mjpeg": frozenset({PROFILE, CAMERA, ROTATION}),
+    "tiff": frozenset({ROTATION}),
+}
+"""Encoder -> the kinds of side data that it writes, if not closed captions and the like. The EXIF of JPEGs
+is added by ``exif``."""
 
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 """How swscale converts to RGB without losing a level."""
@@ -191,17 +201,32 @@ class Encoder:
             f" {', '.join(others) or 'no other encoder'} can"
         )
 
-    def frame(self, planes: Planes, like: VideoFrame | None = None) -> VideoFrame:
-        """The picture to encode, or to give a palette. ``like`` is a decoded frame whose closed captions it
-        takes over."""
+    @property
+    def converts(self) -> bool:
+        """Whether the planes that it is given are not yet what it encodes."""
+        return self.pix_fmt != self.planar.name or self.matrix != self.source_matrix
+
+    @property
+    def writes(self) -> frozenset[str]:
+        """The kinds of side data of a picture that it writes."""
+        return SIDE_DATA.get(self.codec, CAPTIONS)
+
+    def left_out(self, kinds: frozenset[str]) -> list[str]:
+        """What to tell of side data that it does not write."""
+        lost = sorted((kinds & HIDDEN.keys()) - self.writes)
+        return [f"the {kind} of the picture was left out: {self.codec} does not write it" for kind in lost]
+
+    def frame(self, planes: Planes, extras: Extras | None = None) -> VideoFrame:
+        """The picture to encode, or to give a palette, with as much of ``extras`` as it writes."""
+        like = extras.frame if extras is not None and extras.kinds & self.writes else None
         picture = from_planes(planes, self.planar, like)
-        if self.pix_fmt == picture.format.name and self.matrix == self.source_matrix:
+        if not self.converts:
             return picture
         rgb = _is_rgb(self.pix_fmt)
         return picture.reformat(
             format="bgra" if self.has_palette else self.pix_fmt,
-            src_colorspace=Colorspace(self.source_matrix) if self.source_matrix in SWSCALE else None,
-            dst_colorspace=Colorspace(self.matrix) if not rgb and self.matrix in SWSCALE else None,
+            src_colorspace=SCALER.get(self.source_matrix),
+            dst_colorspace=SCALER.get(self.matrix) if not rgb else None,
             src_color_range=ColorRange.JPEG if self.planar.full_range else ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG if self.full_range else ColorRange.MPEG,
             interpolation=EXACT,
@@ -309,14 +334,13 @@ def settle(info: VideoInfo, encode: EncodeOptions, codec: str, container: str) -
     for name, value in encode.codec_options:
         joined = name.endswith("-params") and name in options
         options[name] = f"{options[name]}:{value}" if joined else value
-    return Encoder(
+    encoder = Encoder(
         codec=codec,
         planar=planar,
         pix_fmt=pix_fmt,
         matrix=int(matrix),
         options=options,
         full_range=full_range,
-        notes=tuple(notes),
         tags=(info.color.primaries, info.color.transfer),
         aspect=aspect,
         rate=info.average_rate,
@@ -325,6 +349,11 @@ def settle(info: VideoInfo, encode: EncodeOptions, codec: str, container: str) -
         clock=container in CLOCKS,
         source_matrix=info.color.matrix,
     )
+    if encoder.converts and info.color.matrix not in SCALER:
+        notes.append(
+            f"the colours are not exact: FFmpeg cannot convert matrix {info.color.matrix} to {pix_fmt}"
+        )
+    return replace(encoder, notes=(*notes, *encoder.left_out(info.carries)))
 
 
 def _has_avx512() -> bool:

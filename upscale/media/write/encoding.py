@@ -1,5 +1,6 @@
 """One run of an encoder: the frames of a film, or of a piece of it, in; packets out."""
 
+from collections import deque
 from fractions import Fraction
 
 from av.packet import Packet
@@ -8,6 +9,7 @@ from av.video.frame import VideoFrame
 
 from upscale.errors import UpscaleError
 from upscale.media.frame import Frame
+from upscale.media.write import exif
 from upscale.media.write.encoder import Encoder
 from upscale.media.write.gif import paletted
 
@@ -25,6 +27,10 @@ class Encoding:
         """Frames that went in, and packets that came out."""
         self.moved = False
         """Whether a frame had to be moved to a number."""
+        self.notes: list[str] = []
+        """What its pictures carried and it does not write, but for what ``encoder.notes`` tells."""
+        self._exif: deque[bytes | None] = deque()
+        """For the packets to come."""
         self._number = -1 << 31
         """Of the last frame, where frames are counted."""
 
@@ -38,6 +44,9 @@ class Encoding:
         if (width, height) != self._size:
             raise ValueError(f"a picture of {width}x{height} for a film of {self._size[0]}x{self._size[1]}")
         picture = self._encoder.frame(frame.planes, frame.extras)
+        if frame.extras is not None:
+            told = (*self._encoder.notes, *self.notes)
+            self.notes += [note for note in self._encoder.left_out(frame.extras.kinds) if note not in told]
         picture.pts, picture.time_base, picture.duration = frame.pts, frame.time_base, frame.duration
         return picture
 
@@ -46,6 +55,8 @@ class Encoding:
         if self._encoder.counts_frames:
             self._on_the_grid(picture)
         self.given += 1
+        if self._encoder.codec in exif.FORMATS:
+            self._exif.append(exif.block(picture))
         if self._encoder.has_palette:  # here, beside the networks, as it takes its time
             picture = paletted(picture)
         return self._counted(self._context.encode(picture))
@@ -61,7 +72,9 @@ class Encoding:
 
     def _counted(self, packets: list[Packet]) -> list[Packet]:
         self.made += len(packets)
-        return packets
+        if not self._exif:
+            return packets
+        return [exif.added(packet, self._exif.popleft()) for packet in packets]
 
     def _on_the_grid(self, picture: VideoFrame) -> None:
         """Give a frame a number of its own, in a container that counts frames, or ticks of its clock."""

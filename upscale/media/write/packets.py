@@ -105,7 +105,9 @@ class PieceWriter:
         own figures. Raises UpscaleError if the times of the packets are not those of the frames."""
         for number, encoding in enumerate(self._encodings):
             self._put_packets(number, encoding.finish())
+        lost = [note for encoding in self._encodings for note in encoding.notes]
         record = facts | {
+            "notes": facts.get("notes", []) + lost,
             "frames": self.frames,
             "first": min(self._times[0], default=None),
             "last": max(self._times[0], default=None),

@@ -14,6 +14,7 @@ from upscale.media.cargo import NOTHING, Cargo
 from upscale.media.frame import Frame
 from upscale.media.info import VideoInfo
 from upscale.media.pipe import StoppedError
+from upscale.media.side_data import ROTATION
 from upscale.media.write.destination import Destination
 from upscale.media.write.encoder import Encoder
 from upscale.media.write.encoding import Encoding
@@ -82,7 +83,7 @@ class Writer:
             self._encoding = Encoding(encoder, self._video.codec_context, size)
             if info.display_matrix is not None and destination.container in WITH_ROTATION:
                 self._video.set_display_matrix(info.display_matrix)
-            elif info.display_matrix is not None:
+            elif info.display_matrix is not None and ROTATION not in encoder.writes:
                 self.notes.append(f"the rotation was left out: {destination.container} has none")
             self._video.metadata.update(cargo.picture_metadata)
             if cargo.disposition is not None:
@@ -199,6 +200,7 @@ class Writer:
             for track in self._tracks.values():
                 self._mux_beside(track.end())
             self._container.close()
+        self.notes += self._encoding.notes
         remark = self.destination.commit()
         if remark:
             self.notes.append(remark)
