@@ -8,7 +8,7 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from upscale.media.read.clock import PacketClock
+from upscale.media.read.clock import FileClock
 from upscale.media.read.source import Source, open_film
 
 TRIALS = 16
@@ -34,9 +34,9 @@ def index_film(source: Source) -> FilmIndex:
     Where the container breaks off, so does the index."""
     times: list[int] = []
     keys: dict[int, int] = {}  # time in ticks of the stream -> bytes
-    clock = PacketClock()
     exact, last = True, None
     with open_film(source.path) as (container, video):
+        clock = FileClock(video)
         steps = round(Fraction(video.time_base or 1) / source.info.time_base)
         rate = Fraction(video.average_rate or 25)
         typical = max(round(1 / (rate * Fraction(video.time_base or 1))), 1)

@@ -1,7 +1,6 @@
 """One pass over an open film, from where its container stands: pictures, and the other packets beside."""
 
 import itertools
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
@@ -13,7 +12,7 @@ from av.video.stream import VideoStream
 
 from upscale.errors import UpscaleError
 from upscale.media.pipe import StoppedError
-from upscale.media.read.clock import Clock, PacketClock
+from upscale.media.read.clock import Clock, FileClock, Sorter
 from upscale.media.read.losses import Gaps, Losses
 
 INTERLEAVING = Fraction(1)
@@ -51,8 +50,6 @@ class Reading:
         self._held_bytes = 0
         self._late: set[int] = set()
         """Streams that were not there when the film was opened."""
-        self._clocks: defaultdict[int, PacketClock] = defaultdict(PacketClock)
-        """Of the other streams."""
         self._given = 0
         self._hidden = 0
         """Packets that an edit list wants decoded, and not shown."""
@@ -67,16 +64,17 @@ class Reading:
 
     def pictures(self) -> Iterator[VideoFrame]:
         """Every frame of the video stream, each with a pts."""
-        clock = Clock(self._typical)
+        clock, sorter = Clock(self._typical), Sorter()
         aspect = self._video.codec_context.sample_aspect_ratio
         for packet in itertools.chain(self._packets(), [None]):
             if packet is not None and packet.stream is not self._video:
-                self._clocks[packet.stream_index].stamp(packet)
                 self.aside(packet)
                 continue
             if packet is not None:
                 self.gaps.sent(packet)
-            for frame in self._decode(packet):
+                sorter.sent(packet)
+            frames = sorter.sorted(self._decode(packet), self._video.codec_context.has_b_frames)
+            for frame in frames if packet is not None else [*frames, *sorter.end()]:
                 self.gaps.arrived(frame.pts)
                 frame.time_base = self.tick  # PyAV forgets it on frames that are drained
                 stamped = clock.stamp(frame)
@@ -94,7 +92,6 @@ class Reading:
         """The packets of the other streams from here to the end; no picture is decoded any more."""
         for packet in self._packets():
             if packet.stream is not self._video:
-                self._clocks[packet.stream_index].stamp(packet)
                 yield packet
         self._given, self._reached = self._sent, self._span
 
@@ -110,6 +107,9 @@ class Reading:
         covered = (self._reached - (self._video.start_time or 0)) // self._typical
         if self._video.frames:
             declared = self._video.frames - self._hidden
+            if "mov" in self._container.format.name and self._video.duration:
+                # Which leaves out what a cut in the edit list hides.
+                declared = min(declared, round(self._video.duration / self._typical))
             return max(0, min(declared - self._given, declared - covered))
         if "matroska" not in self._container.format.name or promised is None or not self.rate:
             return 0
@@ -118,7 +118,9 @@ class Reading:
         return max(0, round(promised * self.rate) - covered)
 
     def _packets(self) -> Iterator[Packet]:
-        """Packets of all streams, to a little past the end of the part or to where the file breaks off."""
+        """Packets of all streams on one clock, to a little past the end of the part, or as far as the file
+        goes."""
+        clock = FileClock(self._video)
         known = len(self._container.streams)
         try:
             for packet in self._container.demux():
@@ -130,17 +132,19 @@ class Reading:
                     self.notes.append(f"stream {packet.stream_index} begins half-way, and was left out")
                 if packet.stream_index in self._late:
                     continue
-                is_film = packet.stream is self._video
                 if packet.is_corrupt and BROKEN not in self.notes:
                     self.notes.append(BROKEN)
-                if is_film:
-                    self._note_picture(packet)
-                if packet.dts is not None:
-                    at = packet.dts * packet.time_base
-                    self._ended = max(self._ended, at + (packet.duration or 0) * packet.time_base)
-                    if is_film and self.until is not None and at - self.until > INTERLEAVING:
-                        return
-                yield packet
+                for ready in clock.stamp(packet):
+                    is_film = ready.stream is self._video
+                    if is_film:
+                        self._note_picture(ready)
+                    if ready.dts is not None:
+                        at = ready.dts * ready.time_base
+                        self._ended = max(self._ended, at + (ready.duration or 0) * ready.time_base)
+                        if is_film and self.until is not None and at - self.until > INTERLEAVING:
+                            return
+                    yield ready
+            yield from clock.end()
         except StoppedError as error:
             raise error.by from None
         except av.FFmpegError as error:

@@ -1,0 +1,244 @@
+"""Times that files tell carelessly: repeated, stepping back, of decoding alone, cut by an edit list."""
+
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import ffmpeg
+import pytest
+from click.testing import Result
+from conftest import contents
+
+from upscale.media.read.clock import FileClock
+
+Run = Callable[..., Result]
+PLAIN = ("-m", "nearest", "-s", 2)
+
+LINES = """1
+00:00:00,500 --> 00:00:02,000
+one
+
+2
+00:00:00,500 --> 00:00:02,000
+two at the same time
+
+3
+00:00:01,000 --> 00:00:01,500
+three
+
+4
+00:00:03,000 --> 00:00:03,500
+four
+"""
+
+
+@pytest.mark.parametrize("codec", ["srt", "ass", "webvtt"])
+def test_lines_that_are_shown_at_once_move_no_others(codec: str, upscale: Run, tmp_path: Path) -> None:
+    (tmp_path / "lines.srt").write_text(LINES)
+    film = ffmpeg.make(
+        tmp_path / "in.mkv",
+        *ffmpeg.picture(seconds=4),
+        *("-i", tmp_path / "lines.srt", "-map", 0, "-map", 1, *ffmpeg.X264, "-c:s", codec),
+    )
+    assert upscale(film, tmp_path / "out.mkv", *PLAIN).exit_code == 0
+    assert contents(tmp_path / "out.mkv")["subtitle"] == contents(film)["subtitle"]
+    assert len(contents(film)["subtitle"]) == 4
+
+
+class Tape:
+    """The packets of a film with sound, whose times a test changes, through a FileClock."""
+
+    def __init__(self, path: Path):
+        made = ffmpeg.make(path, *ffmpeg.picture(seconds=2), *ffmpeg.sound(2), *ffmpeg.X264, "-c:a", "mp2")
+        self._container = av.open(made)
+        self._clock = FileClock(self._container.streams.video[0])
+        self.packets = [packet for packet in self._container.demux() if packet.size]
+
+    def again(self) -> Iterator[av.Packet]:
+        """The same packets once more, as from a tape that was joined."""
+        with av.open(self._container.name) as container:
+            for packet in container.demux():
+                if packet.size:
+                    packet.stream = self._container.streams[packet.stream_index]
+                    yield packet
+
+    def times(self, packets: list[av.Packet]) -> tuple[list[Fraction], list[Fraction]]:
+        """Of the picture and of the sound, in seconds, as the clock gives them."""
+        ready = [each for packet in packets for each in self._clock.stamp(packet)] + self._clock.end()
+        assert len(ready) == len(packets)
+        kinds: dict[str, list[Fraction]] = {"video": [], "audio": []}
+        for packet in ready:
+            assert packet.dts is not None
+            kinds[packet.stream.type].append(packet.dts * Fraction(packet.time_base))
+        return kinds["video"], kinds["audio"]
+
+
+def own(packets: list[av.Packet], kind: str) -> list[Fraction]:
+    return [packet.dts * Fraction(packet.time_base) for packet in packets if packet.stream.type == kind]
+
+
+@pytest.mark.parametrize("back", [Fraction(0), Fraction(1, 20), Fraction(3, 10), Fraction(5)])
+def test_sound_that_steps_back_for_a_while_is_in_time_again(back: Fraction, tmp_path: Path) -> None:
+    """By less than a clock jumps, and by more."""
+    tape = Tape(tmp_path / "in.ts")
+    sound = [packet for packet in tape.packets if packet.stream.type == "audio"]
+    expected_picture, expected = own(tape.packets, "video"), own(tape.packets, "audio")
+    for packet in sound[20:25]:
+        moved = sound[19].dts if not back else packet.dts - round(back / packet.time_base)
+        packet.pts = packet.dts = moved
+    pictures, sounds = tape.times(tape.packets)
+    assert pictures == expected_picture
+    assert sounds[:20] + sounds[25:] == expected[:20] + expected[25:]
+    assert all(a < b for a, b in pairwise(sounds))
+
+
+@pytest.mark.parametrize("early", [0, 8])
+def test_joined_tapes_keep_picture_and_sound_together(early: int, tmp_path: Path) -> None:
+    """Also where sound of the second is stored before the last pictures of the first."""
+    tape = Tape(tmp_path / "in.ts")
+    first, second = tape.packets, list(tape.again())
+    lasts = own(first, "video")[-1] + Fraction(1, 25) - own(first, "video")[0]
+    tail = [packet for packet in first if packet.stream.type == "video"][-early:] if early else []
+    sound = [packet for packet in second if packet.stream.type == "audio"][:early]
+    order = [packet for packet in first if packet not in tail] + sound + tail
+    order += [packet for packet in second if packet not in sound]
+    expected = own(first, "audio") + [at + lasts for at in own(second, "audio")]
+    pictures, sounds = tape.times(order)
+    assert [b - a for a, b in pairwise(pictures)] == [Fraction(1, 25)] * 99
+    assert [round(at * 1000) for at in sounds] == [round(at * 1000) for at in expected]
+
+
+def careless(source: Path, target: Path) -> Path:
+    """The same film with the times of decoding in place of those of showing."""
+    with av.open(source) as film, av.open(target, "w") as made:
+        stream = made.add_stream_from_template(film.streams.video[0])
+        for number, packet in enumerate(packet for packet in film.demux() if packet.size):
+            packet.pts = packet.dts = number * 40
+            packet.stream = stream
+            made.mux(packet)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("codec", "name"),
+    [
+        ("libx264", "in.mp4"),
+        ("libx264", "in.flv"),
+        ("libx264", "in.mkv"),
+        ("libx265", "in.mp4"),
+        ("mpeg2video", "in.mkv"),
+        ("mpeg4", "in.mp4"),
+        ("mpeg4", "in.nut"),
+    ],
+)
+@pytest.mark.parametrize("segment", [0, 0.4])
+def test_times_of_decoding_alone(
+    codec: str, name: str, segment: float, upscale: Run, tmp_path: Path
+) -> None:
+    quiet = ("-x265-params", "log-level=none") if codec == "libx265" else ()
+    whole = ffmpeg.make(
+        tmp_path / "whole.mkv", *ffmpeg.picture(seconds=2), "-c:v", codec, "-bf", 2, "-g", 12, *quiet
+    )
+    film = careless(whole, tmp_path / name)
+    target = tmp_path / "out.mkv"
+    result = upscale(film, target, "-m", "nearest", "-s", 1, "--codec", "ffv1", "--segment", segment, "-q")
+    assert (result.exit_code, result.stderr) == (0, "")
+    expected = ffmpeg.frames(whole)
+    assert ffmpeg.frames(target).sums == expected.sums
+    assert ffmpeg.frames(target).times == expected.times
+
+
+def boxes(data: bytes, begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """The boxes of an mp4 between two places: kind, place, size."""
+    while begin < end:
+        size, kind = struct.unpack_from(">I4s", data, begin)
+        yield kind, begin, size
+        begin += size
+
+
+def child(data: bytes, at: int, *path: bytes) -> int:
+    """The place of a box inside the one at ``at``."""
+    for kind in path:
+        (size,) = struct.unpack_from(">I", data, at)
+        at = next(place for name, place, _ in boxes(data, at + 8, at + size) if name == kind)
+    return at
+
+
+def cut(path: Path, *shown: tuple[float, float]) -> None:
+    """Let the edit lists of a film show only some spans of it, (begin, end) in seconds, as trims do."""
+    data = path.read_bytes()
+    (moov,) = (at for kind, at, _ in boxes(data, 0, len(data)) if kind == b"moov")
+    (size,) = struct.unpack_from(">I", data, moov)
+    assert moov + size == len(data)
+    (scale,) = struct.unpack_from(">I", data, child(data, moov, b"mvhd") + 20)
+    made = b""
+    for kind, at, length in boxes(data, moov + 8, len(data)):
+        body = data[at + 8 : at + length]
+        if kind == b"trak":
+            (own,) = struct.unpack_from(">I", data, child(data, at, b"mdia", b"mdhd") + 20)
+            edits = b"".join(
+                struct.pack(">IiI", int((end - begin) * scale), int(begin * own), 1 << 16)
+                for begin, end in shown
+            )
+            listed = struct.pack(">I4sII", 16 + len(edits), b"elst", 0, len(shown)) + edits
+            inner = [data[p : p + n] for name, p, n in boxes(data, at + 8, at + length) if name != b"edts"]
+            inner.insert(1, struct.pack(">I4s", 8 + len(listed), b"edts") + listed)
+            body = b"".join(inner)
+        made += struct.pack(">I4s", 8 + len(body), kind) + body
+    path.write_bytes(data[:moov] + struct.pack(">I4s", 8 + len(made), b"moov") + made)
+
+
+@pytest.mark.parametrize(
+    ("codecs", "shown"),
+    [
+        (("mpeg4", "-g", 1, "-bf", 0, "-c:a", "pcm_s16le"), [(0, 0.52), (1, 1.52)]),
+        (("libx264", "-g", 10, "-bf", 2, "-c:a", "pcm_s16le"), [(0, 0.4), (1.2, 1.6)]),
+        (("libx264", "-g", 10, "-bf", 0, "-c:a", "aac"), [(0, 0.4), (1.2, 1.6)]),
+        (("libx264", "-g", 10, "-bf", 2, "-c:a", "pcm_s16le"), [(0.8, 1.6)]),
+    ],
+)
+def test_what_an_edit_list_cuts_out_is_neither_lost_nor_heard(
+    codecs: tuple[object, ...], shown: list[tuple[float, float]], upscale: Run, tmp_path: Path
+) -> None:
+    film = ffmpeg.make(
+        tmp_path / "in.mov",
+        *ffmpeg.picture(seconds=2),
+        *ffmpeg.sound(2),
+        "-pix_fmt",
+        "yuv420p",
+        "-c:v",
+        *codecs,
+    )
+    cut(film, *shown)
+    expected = ffmpeg.frames(film)
+    assert len(expected.times) < 30
+    for name in ("out.mkv", "out.mov"):
+        result = upscale(film, tmp_path / name, "-m", "nearest", "-s", 1, "-q")
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert len(ffmpeg.frames(tmp_path / name).times) == len(expected.times)
+        assert heard(tmp_path / name) == pytest.approx(sum(end - begin for begin, end in shown), abs=0.1)
+
+
+def heard(path: Path) -> float:
+    """Seconds of sound in a film."""
+    command = [
+        ffmpeg.FFMPEG,
+        "-v",
+        "error",
+        "-i",
+        path,
+        "-map",
+        "0:a",
+        "-ac",
+        "1",
+        "-ar",
+        "8000",
+        "-f",
+        "s8",
+        "-",
+    ]
+    return len(subprocess.run(command, check=True, capture_output=True).stdout) / 8000
