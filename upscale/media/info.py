@@ -81,6 +81,9 @@ class VideoInfo:
 NUMBERED = re.compile(r"%0?(\d*)d")
 """The frame's number in the name of a sequence of pictures: frame%05d.png."""
 
+CLOCK_TIME = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)$")
+"""Hours, minutes and seconds."""
+
 CENTRED_CHROMA = {"mjpeg", "mpeg1video", "theora", "h261", "h263", "flv1"}
 """Codecs whose 4:2:0 chroma lies in the middle of four luma pixels. FFmpeg's demuxers do not say more."""
 
@@ -156,6 +159,18 @@ def _steady_rate(stream: VideoStream) -> Fraction | None:
     if average and finest and average < finest <= FASTEST:
         return Fraction(finest)
     return Fraction(average) if average else None
+
+
+def stream_duration(stream: VideoStream) -> float | None:
+    """Seconds of a stream by itself, where the container says so."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    told = CLOCK_TIME.match(stream.metadata.get("DURATION", ""))  # as Matroska's writers do
+    return (
+        None
+        if told is None
+        else sum(float(part) * unit for part, unit in zip(told.groups(), (3600, 60, 1), strict=True))
+    )
 
 
 def _duration(container: InputContainer, stream: VideoStream) -> Fraction | None:

@@ -12,13 +12,13 @@ from typing import Protocol, Self
 import av
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Stream
+from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 
 from upscale.errors import UpscaleError, UsageError
 from upscale.media.cargo import Cargo, is_cover, lasting
 from upscale.media.frame import Extras, Frame
-from upscale.media.info import VideoInfo, describe_stream, location
+from upscale.media.info import VideoInfo, describe_stream, location, stream_duration
 from upscale.media.part import Part, Stretch
 from upscale.media.picture import first_number, is_sequence, sequence_location
 from upscale.media.pipe import STANDARD, InputPipe, StoppedError, standard_input
@@ -49,6 +49,15 @@ class ReadOptions:
     crop: str = "off"
     """``auto``, ``off``, or WIDTH:HEIGHT:X:Y."""
 
+
+HEIF = {"heic", "heix", "heim", "mif1", "avif"}
+"""Brands of files of pictures, which may be cut into tiles: phones write them."""
+
+BESIDE = Disposition.dependent | Disposition.timed_thumbnails | Disposition.still_image
+"""Marks of streams that go with another one."""
+
+BRIEF = 0.2
+"""Share of the longest stream's time below which another one is no film: a title, a preview."""
 
 AS_IT_IS = ReadOptions(deinterlace="off")
 
@@ -91,6 +100,10 @@ class Source:
                     f"the file lists its tracks twice; the second list (streams {which}) was left out"
                 )
             self._video = _video_stream(self._container, path)
+            first = next(stream for stream in self._container.streams.video if not is_cover(stream))
+            if self._video is not first:
+                what = f"stream {self._video.index} is the film"
+                self.notes.append(f"{what}; stream {first.index}, also video, goes along as it is")
             self._opening: VideoFrame | None = None
             self._reading, self._pictures, self._first = self._begin()
             self._opening = self._first
@@ -365,6 +378,22 @@ def _open(path: Path, file: InputPipe | FilmFile | None = None) -> InputContaine
         raise UpscaleError(f"{path}: cannot be read as a video ({error.strerror})") from error
 
 
+def _prominence(stream: av.VideoStream, longest: float) -> tuple[bool, bool, bool, bool, float, int]:
+    """What makes a player show a stream rather than another one, the weightiest first. ``longest`` is the
+    time in seconds of the longest one."""
+    context = stream.codec_context
+    seconds = stream_duration(stream)
+    is_still = stream.frames == 1 or not stream.average_rate
+    return (
+        context is not None and bool(context.pix_fmt),
+        not stream.disposition & BESIDE,
+        not is_still and (seconds is None or seconds >= BRIEF * longest),
+        bool(stream.disposition & Disposition.default),
+        seconds or 0.0,
+        stream.width * stream.height,
+    )
+
+
 def _track_entries(path: Path, file: InputPipe | FilmFile | None) -> list[TrackEntry]:
     """What a Matroska file lists; ``file`` stands at its beginning before and after."""
     if isinstance(file, InputPipe):
@@ -394,11 +423,19 @@ def _track_entries(path: Path, file: InputPipe | FilmFile | None) -> list[TrackE
 
 
 def _video_stream(container: InputContainer, path: Path) -> av.VideoStream:
+    """The stream that a player would show."""
     pictures = [stream for stream in container.streams.video if not is_cover(stream)]
     if not pictures:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
         raise UpscaleError(f"{path}: no video in it, only {kinds}")
-    stream = pictures[0]
+    tiles = [stream for stream in pictures if stream.disposition & Disposition.dependent]
+    if tiles and container.metadata.get("major_brand") in HEIF:
+        raise UpscaleError(
+            f"{path}: a picture of {len(tiles)} tiles, which are not put together here;"
+            " convert it to PNG or JPEG first"
+        )
+    longest = max(stream_duration(stream) or 0.0 for stream in pictures)
+    stream = max(pictures, key=lambda stream: _prominence(stream, longest))
     if stream.codec_context is None or not stream.codec_context.pix_fmt:
         why = "unknown codec, or no picture in the file"
         if path == STANDARD and "mp4" in container.format.name.split(","):
