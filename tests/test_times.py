@@ -1,5 +1,6 @@
 """Times that files tell carelessly: repeated, stepping back, of decoding alone, cut by an edit list."""
 
+import json
 import struct
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from click.testing import Result
 from conftest import contents
 
 from upscale.media.read.clock import FileClock
+from upscale.media.read.source import Source
 
 Run = Callable[..., Result]
 PLAIN = ("-m", "nearest", "-s", 2)
@@ -242,3 +244,51 @@ def heard(path: Path) -> float:
         "-",
     ]
     return len(subprocess.run(command, check=True, capture_output=True).stdout) / 8000
+
+
+CLOCKED = ("-enc_time_base", "1/1000", "-fps_mode", "passthrough")
+
+
+@pytest.fixture(params=["pal.dv", "ntsc.dv", "ms.avi", "reordered.avi", "uneven.avi", "slow.mp4"])
+def clocked(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Fraction]:
+    """A film of two seconds whose header takes its clock for its rate, or seems to; and its rate."""
+    name = request.param
+    tape = ("-ar", 48000, "-ac", 2, "-c:v", "dvvideo", "-c:a", "pcm_s16le")
+    uneven = ("select='mod(n,3)',settb=1/1000", Fraction(50, 3))
+    rate, size, more, options = {
+        "pal.dv": (Fraction(25), "720x576", "", (*tape, "-pix_fmt", "yuv420p")),
+        "ntsc.dv": (Fraction(30000, 1001), "720x480", "", (*tape, "-pix_fmt", "yuv411p")),
+        "ms.avi": (Fraction(25), "64x48", "", ("-c:v", "mpeg4", *CLOCKED)),
+        "reordered.avi": (Fraction(25), "64x48", "", ("-c:v", "libx264", "-bf", 2, *CLOCKED)),
+        "uneven.avi": (uneven[1], "64x48", uneven[0], ("-c:v", "mpeg4", *CLOCKED)),
+        "slow.mp4": (Fraction(240), "64x48", "", ("-c:v", "mpeg4")),
+    }[name]
+    shown = str(25 if name == "uneven.avi" else rate)
+    inputs = (*ffmpeg.picture(size, shown, 2, more), *ffmpeg.sound(2))
+    return ffmpeg.make(tmp_path / name, *inputs, *options), rate
+
+
+def test_a_clock_is_no_rate(clocked: tuple[Path, Fraction], upscale: Run, tmp_path: Path) -> None:
+    film, rate = clocked
+    with Source(film) as source:
+        assert source.info.average_rate is not None
+        assert float(source.info.average_rate) == pytest.approx(rate, rel=0.03)
+        expected = source.info.expected_frames
+    frames = len(ffmpeg.frames(film).times)
+    assert expected == pytest.approx(frames, abs=2)
+    for name in ("out.mkv", "out.mp4", "out.avi"):
+        options = ("--codec", "mpeg4") if name == "out.avi" else ()
+        result = upscale(
+            film, tmp_path / name, "-m", "nearest", "-s", 1, "--json", "--segment", 1, *options
+        )
+        assert result.exit_code == 0, result.stderr
+        assert "damaged" not in result.stderr
+        report = json.loads(result.stdout)
+        assert (report["frames"], report["segments"]) == (frames, 2)
+        assert len(ffmpeg.frames(tmp_path / name).times) == frames
+    apart = [
+        abs(a - b)
+        for a, b in zip(ffmpeg.frames(film).times, ffmpeg.frames(tmp_path / "out.mkv").times, strict=True)
+    ]
+    guessed = Fraction(1, 25) if film.name == "reordered.avi" else 0  # by FFmpeg: an AVI knows no pts
+    assert max(apart) - min(apart) <= Fraction(1, 500) + guessed

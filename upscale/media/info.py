@@ -87,11 +87,11 @@ CLOCK_TIME = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)$")
 CENTRED_CHROMA = {"mjpeg", "mpeg1video", "theora", "h261", "h263", "flv1"}
 """Codecs whose 4:2:0 chroma lies in the middle of four luma pixels. FFmpeg's demuxers do not say more."""
 
-FASTEST = 120
-"""Frames a second beyond which what FFmpeg calls a rate is the tick of a clock."""
-
 UNSPECIFIED = 2
 """The code point of H.273 for a tag that is not given."""
+
+FASTEST = 120
+"""Frames a second beyond which what FFmpeg calls the finest rate is the tick of a clock."""
 
 AV_TIME_BASE = 1_000_000
 """Ticks per second of a container's own times."""
@@ -103,9 +103,14 @@ def location(path: Path) -> str:
 
 
 def describe_stream(
-    container: InputContainer, stream: VideoStream, path: Path, first: VideoFrame | None = None
+    container: InputContainer,
+    stream: VideoStream,
+    path: Path,
+    rate: Fraction | None,
+    first: VideoFrame | None = None,
 ) -> VideoInfo:
-    """The record of one stream of an open container. ``first`` is its first frame, if it has one."""
+    """The record of one stream of an open container. ``rate`` is that of the film, in frames a second, and
+    ``first`` its first frame, if it has one."""
     context = stream.codec_context
     assert context.pix_fmt is not None
     assert stream.time_base is not None
@@ -137,11 +142,11 @@ def describe_stream(
         ),
         sample_aspect_ratio=stream.sample_aspect_ratio or context.sample_aspect_ratio or None,
         time_base=Fraction((first is not None and first.time_base) or stream.time_base),
-        average_rate=Fraction(stream.average_rate) if stream.average_rate else None,
-        steady_rate=_steady_rate(stream),
+        average_rate=rate,
+        steady_rate=_steady_rate(stream, rate),
         start=Fraction(container.start_time or 0, AV_TIME_BASE),
         duration=_duration(container, stream),
-        declared_frames=stream.frames,
+        declared_frames=stream.frames if rate == stream.average_rate else 0,
         display_matrix=display_matrix(data),
         hdr=read_hdr(data),
         carries=inspector.kinds(first) if first is not None else frozenset(),
@@ -153,12 +158,10 @@ def _known(value: int, otherwise: int, unknown: int) -> int:
     return int(otherwise if value == unknown else value)
 
 
-def _steady_rate(stream: VideoStream) -> Fraction | None:
+def _steady_rate(stream: VideoStream, average: Fraction | None) -> Fraction | None:
     """The average rate, or the finest that the demuxer met if that is one of a film at all."""
-    average, finest = stream.average_rate, stream.base_rate
-    if average and finest and average < finest <= FASTEST:
-        return Fraction(finest)
-    return Fraction(average) if average else None
+    finest = stream.base_rate
+    return Fraction(finest) if average and finest and average < finest <= FASTEST else average
 
 
 def stream_duration(stream: VideoStream) -> float | None:

@@ -38,7 +38,7 @@ def index_film(source: Source) -> FilmIndex:
     with open_film(source.path) as (container, video):
         clock = FileClock(video)
         steps = round(Fraction(video.time_base or 1) / source.info.time_base)
-        rate = Fraction(video.average_rate or 25)
+        rate = source.rate or Fraction(25)
         typical = max(round(1 / (rate * Fraction(video.time_base or 1))), 1)
         with contextlib.suppress(av.FFmpegError):
             for packet in container.demux(video):

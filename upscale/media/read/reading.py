@@ -34,10 +34,11 @@ class Reading:
     is wanted; None reads to the end.
     """
 
-    def __init__(self, container: InputContainer, video: VideoStream):
+    def __init__(self, container: InputContainer, video: VideoStream, rate: Fraction | None):
+        """``rate`` is that of the film, in frames a second."""
         self._container, self._video = container, video
         self.tick = Fraction(video.time_base or 1)
-        self.rate = Fraction(video.average_rate) if video.average_rate else None
+        self.rate = rate
         self._typical = max(1, round(1 / (self.rate * self.tick))) if self.rate else 1
         """Ticks that a frame lasts, where it does not say."""
         self.until: Fraction | None = None
@@ -104,8 +105,11 @@ class Reading:
         """
         if self._reached is None:
             return 0
-        covered = (self._reached - (self._video.start_time or 0)) // self._typical
+        span = self._reached - (self._video.start_time or 0)
+        covered = span // self._typical
         if self._video.frames:
+            if self._video.average_rate != self.rate:  # it counts the ticks of a clock for frames
+                covered = int(span * self.tick * Fraction(self._video.average_rate or 0))
             declared = self._video.frames - self._hidden
             if "mov" in self._container.format.name and self._video.duration:
                 # Which leaves out what a cut in the edit list hides.

@@ -27,6 +27,7 @@ from upscale.media.read.crop import Crop, find_borders
 from upscale.media.read.filters import PULLDOWN, conformed, progressive, without_pulldown
 from upscale.media.read.losses import Losses
 from upscale.media.read.matroska import TrackEntry, read_entries, second_listings
+from upscale.media.read.rate import find_rate
 from upscale.media.read.reading import Reading
 from upscale.media.side_data import WRITTEN, Inspector
 from upscale.planes import Planes
@@ -102,8 +103,13 @@ class Source:
             self._video = _video_stream(self._container, path)
             first = next(stream for stream in self._container.streams.video if not is_cover(stream))
             if self._video is not first:
-                what = f"stream {self._video.index} is the film"
-                self.notes.append(f"{what}; stream {first.index}, also video, goes along as it is")
+                size = f"{self._video.width}x{self._video.height}"
+                self.notes.append(
+                    f"stream {self._video.index} ({size}) was taken for the film,"
+                    f" and not stream {first.index} ({first.width}x{first.height})"
+                )
+            self.rate = find_rate(self._container, self._video, may_jump=self._pipe is None)
+            """Frames a second as they are stored: ``info`` has those that ``frames`` gives."""
             self._opening: VideoFrame | None = None
             self._reading, self._pictures, self._first = self._begin()
             self._opening = self._first
@@ -241,7 +247,7 @@ class Source:
 
     def _begin(self) -> tuple[Reading, Iterator[VideoFrame], VideoFrame | None]:
         """Read from the container's position on: the reading, its pictures as wanted, and the first one."""
-        reading = Reading(self._container, self._video)
+        reading = Reading(self._container, self._video, self.rate)
         reading.notes = self.notes
         pictures = reading.pictures()
         if self._read.detelecine:
@@ -304,7 +310,7 @@ class Source:
         return planes if self.crop is None else self.crop(planes, self.info.pixels.subsampling)
 
     def _describe(self) -> VideoInfo:
-        info = describe_stream(self._container, self._video, self.path, self._first)
+        info = describe_stream(self._container, self._video, self.path, self.rate, self._first)
         if info.average_rate is None or self._first is None:
             return info
         factor = 1 / PULLDOWN if self._read.detelecine else Fraction(1)
