@@ -558,7 +558,7 @@ def run(plan: Plan, on_frame: Callable[[Step], None] = lambda step: None) -> Sum
     summary.lost = source.losses.frames
     summary.damaged = bool(damage)
     told = dict.fromkeys(note for one in writers for note in one.notes)
-    summary.warnings += [*told, *source.notes, *damage]
+    summary.warnings += [*told, *source.notes, *dict.fromkeys(source.remarks), *damage]
     summary.found, summary.arithmetic = found, networks.arithmetic
     return summary
 

@@ -79,7 +79,7 @@ def join(plan: Plan, paths: Sequence[Path], records: Sequence[Record]) -> list[s
             forbid(beside_it.notes, job)
     summary.lost, summary.damaged = lost, bool(damage)
     told = dict.fromkeys(note for one in (writer, *maps) for note in one.notes)
-    return [*told, *notes, *damage]
+    return [*told, *notes, *dict.fromkeys(source.remarks), *damage]
 
 
 def _seconds(packet: Packet, tick: Fraction) -> Fraction:

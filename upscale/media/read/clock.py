@@ -131,12 +131,10 @@ class FileClock:
             lane.jumps = self._jumps - late
         lane.raw = raw
         _move(packet, self._shift if lane.jumps == self._jumps else self._before)
-        # Two lines of subtitles may be shown at once; a muxer takes no two packets of sound of one time.
-        least = None if lane.last is None else lane.last + (packet.stream.type not in ("subtitle", "data"))
         assert packet.dts is not None
-        if least is not None and packet.dts < least:
-            packet.dts = least
-            packet.pts = least if packet.pts is None else max(packet.pts, least)
+        if lane.last is not None and packet.dts < lane.last:
+            packet.dts = lane.last
+            packet.pts = lane.last if packet.pts is None else max(packet.pts, lane.last)
         lane.last = packet.dts
         return packet
 

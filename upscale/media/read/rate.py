@@ -23,8 +23,8 @@ def find_rate(container: InputContainer, stream: VideoStream, may_jump: bool) ->
     """The average rate of an open film, in frames a second; None where nothing tells.
 
     Raw DV and many an AVI give the tick of their clock as the rate. Then the first frames are counted, if
-    one ``may_jump`` back to the beginning afterwards; or it is what FFmpeg finds by looking at the times of a
-    few, or what the codec says."""
+    one ``may_jump`` back to the beginning afterwards; or it is what FFmpeg finds by looking at the times of
+    a few, or what the codec says."""
     average = stream.average_rate
     if average is None or average <= FASTEST:
         return Fraction(average) if average else None

@@ -14,12 +14,16 @@ from upscale.errors import UpscaleError
 from upscale.media.pipe import StoppedError
 from upscale.media.read.clock import Clock, FileClock, Sorter
 from upscale.media.read.losses import Gaps, Losses
+from upscale.times import name_time
 
 INTERLEAVING = Fraction(1)
 """Seconds to read past the end of a part: sound may stand that far behind its picture in a file."""
 
 TOLERANCE = Fraction(1, 2)
 """Seconds by which a film may end before its promised duration and still be whole."""
+
+PAUSE = Fraction(600)
+"""Seconds without a new picture that are told: the clock may be wrong."""
 
 BROKEN = "the container marks packets as damaged; what could be made of them was kept"
 
@@ -48,6 +52,8 @@ class Reading:
         self.gaps = Gaps(video.codec_context.name, container.format.name, self._typical, self.losses)
         self.notes: list[str] = []
         """What changed on the way."""
+        self.remarks: list[str] = []
+        """What is odd, and was kept."""
         self._held_bytes = 0
         self._late: set[int] = set()
         """Streams that were not there when the film was opened."""
@@ -159,6 +165,9 @@ class Reading:
         self._sent += not packet.is_discard
         at = packet.dts if packet.pts is None else packet.pts
         if at is not None:
+            if self._span is not None and (at - self._span) * self.tick > PAUSE:
+                since, lasts = (name_time(ticks * self.tick) for ticks in (self._span, at - self._span))
+                self.remarks.append(f"there is no picture for {lasts} from {since} on; the times were kept")
             end = at + (packet.duration or self._typical)
             self._span = end if self._span is None else max(self._span, end)
 

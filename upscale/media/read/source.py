@@ -79,8 +79,8 @@ class FilmFile(Protocol):
 class Source:
     """An open film, from a file or (``-``) from standard input. Use it as a context manager.
 
-    ``info`` describes the picture, ``cargo`` what else there is, and after ``frames`` has ended ``losses``
-    says what could not be read, and ``notes`` what changed on the way.
+    ``info`` describes the picture, ``cargo`` what else there is. After ``frames`` has ended ``losses`` says
+    what could not be read, ``notes`` what changed on the way, and ``remarks`` what is odd and was kept.
     """
 
     def __init__(self, path: Path, read: ReadOptions = AS_IT_IS, file: FilmFile | None = None):
@@ -89,6 +89,7 @@ class Source:
         Raises UpscaleError if there is no such file, or no video that can be decoded in it."""
         self.path, self._read = path, read
         self.notes: list[str] = []
+        self.remarks: list[str] = []
         self._pipe = standard_input() if path == STANDARD else None
         entries = _track_entries(path, file or self._pipe)
         self._container = _open(path, file or self._pipe)
@@ -104,7 +105,7 @@ class Source:
             first = next(stream for stream in self._container.streams.video if not is_cover(stream))
             if self._video is not first:
                 size = f"{self._video.width}x{self._video.height}"
-                self.notes.append(
+                self.remarks.append(
                     f"stream {self._video.index} ({size}) was taken for the film,"
                     f" and not stream {first.index} ({first.width}x{first.height})"
                 )
@@ -248,7 +249,7 @@ class Source:
     def _begin(self) -> tuple[Reading, Iterator[VideoFrame], VideoFrame | None]:
         """Read from the container's position on: the reading, its pictures as wanted, and the first one."""
         reading = Reading(self._container, self._video, self.rate)
-        reading.notes = self.notes
+        reading.notes, reading.remarks = self.notes, self.remarks
         pictures = reading.pictures()
         if self._read.detelecine:
             pictures = without_pulldown(pictures, reading.rate or NTSC, self.notes)

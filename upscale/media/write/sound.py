@@ -1,5 +1,6 @@
 """Sound, on its way past the picture: copied where the container can hold it, else converted."""
 
+from collections.abc import Iterator
 from fractions import Fraction
 
 import av
@@ -23,8 +24,40 @@ UNLISTED = {"mpegts": _STREAMED, "nut": _STREAMED | {"flac", "vorbis", "pcm_s16l
 PREFERRED = {"mpegts": "aac"}
 """Container -> what to convert to, where FFmpeg's own choice is a worse one (mp2)."""
 
+LOSSLESS = {
+    "mp4": ("alac", "alac"),
+    "mov": ("alac", "alac"),
+    "matroska": ("flac", "flac"),
+    "nut": ("flac", "flac"),
+    "avi": ("pcm_s16le", "pcm_s24le"),
+    "mxf": ("pcm_s16le", "pcm_s24le"),
+}
+"""Container -> what sound without losses is converted to there, of 16 bit and of more."""
+
+MOSTLY_LOSSLESS = {"wavpack"}
+"""Codecs that may have losses, and seldom do."""
+
+OPEN = {"matroska", "mov", "mp4", "avi", "nut"}
+"""Containers that hold more than they list; the muxer is asked."""
+
+SAME_CHANNELS = {
+    "5.0(side)": "5.0",
+    "5.1(side)": "5.1",
+    "quad(side)": "quad",
+    "7.1(wide)": "7.1",
+    "7.1(wide-side)": "7.1",
+}
+"""Layout -> the one of as many channels that more encoders know."""
+
 LATE = Fraction(1, 100)
 """Seconds by which the times of sound may stray from its samples before silence fills the gap."""
+
+
+SILENCE = Fraction(1)
+"""Seconds of silence that are made at a time."""
+
+LONGEST_SILENCE = Fraction(24 * 3600)
+"""Seconds. A longer pause comes from a broken clock: the time is kept, and nothing fills it."""
 
 
 class ConvertedSound:
@@ -33,71 +66,87 @@ class ConvertedSound:
     def __init__(self, container: OutputContainer, source: AudioStream):
         """Raises FFmpegError or ValueError if there is no encoder that takes it."""
         holder = container.format.name
-        self.codec = PREFERRED.get(holder, container.default_audio_codec)
-        if self.codec in ("", "none"):
+        default = PREFERRED.get(holder, container.default_audio_codec)
+        if default in ("", "none"):
             raise ValueError(f"{holder} takes no sound")
         self._decoder = source.codec_context
-        self._rate, layout = _settings(self.codec, source)
+        self.codec, self._rate, layout = _settings([*_without_losses(holder, source), default], source)
         stream = container.add_stream(self.codec, rate=self._rate, layout=layout)
         assert isinstance(stream, AudioStream)
         self.stream = stream
+        formats = av.Codec(self.codec, "w").audio_formats or []
+        wanted = self._decoder.format.bytes
+        if formats:
+            stream.codec_context.format = min(formats, key=lambda fmt: (fmt.bytes < wanted, fmt.bytes))
+        channels = stream.codec_context.layout.nb_channels
+        self.remark = (
+            "" if channels == source.channels else f"; its {source.channels} channels became {channels}"
+        )
+        """What it lost on the way, to be told."""
         self._resampler = self._new_resampler()
         self._tick = Fraction(1, self._rate)
         self._next: Fraction | None = None
         """When the next sample is due, in seconds."""
         self.packets_lost = 0
 
-    def pass_on(self, packet: Packet) -> list[Packet]:
+    def pass_on(self, packet: Packet) -> Iterator[Packet]:
         self._tick = packet.time_base
-        return self._convert(packet)
+        yield from self._convert(packet)
 
-    def end(self) -> list[Packet]:
-        rest = self._convert(None) if self._next is not None else []
-        return [*rest, *self._flush(), *self.stream.encode()]
+    def end(self) -> Iterator[Packet]:
+        if self._next is not None:
+            yield from self._convert(None)
+        yield from self._flush()
+        yield from self.stream.encode()
 
-    def _convert(self, packet: Packet | None) -> list[Packet]:
+    def _convert(self, packet: Packet | None) -> Iterator[Packet]:
         try:
             frames = self._decoder.decode(packet)
         except av.EOFError:
-            return []
+            return
         except av.FFmpegError:
             self.packets_lost += 1
-            return []
-        packets: list[Packet] = []
+            return
         for frame in frames:
             if frame.pts is None and packet is not None:
                 frame.pts = packet.pts
             frame.time_base = self._tick
-            packets += self._encode(frame)
-        return packets
+            yield from self._encode(frame)
 
-    def _encode(self, frame: AudioFrame) -> list[Packet]:
+    def _encode(self, frame: AudioFrame) -> Iterator[Packet]:
         """Encode a frame at its place among the samples, as its own time is often rounded."""
         if self._next is None:
             self._next = Fraction((frame.pts or 0) * self._tick)
         at = self._next if frame.pts is None else Fraction(frame.pts * self._tick)
-        packets: list[Packet] = []
+        if at - self._next > LONGEST_SILENCE:
+            yield from self._flush()
+            self._resampler = self._new_resampler()
+            self._next = at
         if at - self._next > LATE:
-            packets = self._resample(_silence(frame, at - self._next))
+            while (lacking := at - self._next) * frame.sample_rate >= 1:
+                yield from self._resample(_silence(frame, min(lacking, SILENCE)))
         elif at + Fraction(frame.samples, frame.sample_rate) < self._next:
-            return []  # it was there before
-        return packets + self._resample(frame)
+            return  # it was there before
+        yield from self._resample(frame)
 
-    def _resample(self, frame: AudioFrame) -> list[Packet]:
+    def _resample(self, frame: AudioFrame) -> Iterator[Packet]:
         assert self._next is not None
         frame.time_base = Fraction(1, frame.sample_rate)
         frame.pts = round(self._next * frame.sample_rate)
         try:
             resampled = self._resampler.resample(frame)
         except ValueError:  # the sound changes its rate or its layout here
-            packets = self._flush()
+            yield from self._flush()
             self._resampler = self._new_resampler()
-            return packets + self._resample(frame)
+            yield from self._resample(frame)
+            return
         self._next += Fraction(frame.samples, frame.sample_rate)
-        return [packet for part in resampled for packet in self.stream.encode(part)]
+        for part in resampled:
+            yield from self.stream.encode(part)
 
-    def _flush(self) -> list[Packet]:
-        return [packet for part in self._resampler.resample(None) for packet in self.stream.encode(part)]
+    def _flush(self) -> Iterator[Packet]:
+        for part in self._resampler.resample(None):
+            yield from self.stream.encode(part)
 
     def _new_resampler(self) -> AudioResampler:
         context = self.stream.codec_context
@@ -118,31 +167,42 @@ def _silence(like: AudioFrame, seconds: Fraction) -> AudioFrame:
 
 def holds_sound(container: OutputContainer, source: AudioStream) -> bool:
     """Whether the container takes the source's packets as they are, and players find them there."""
-    codec = source.codec_context.name
+    codec, holder = source.codec_context.name, container.format.name
     if codec.startswith("pcm_"):
-        if container.format.name == "mp4":
+        if holder == "mp4":
             return False
-        if container.format.name == "mov" and source.codec_context.layout.name in UNORDERED:
+        if holder == "mov" and source.codec_context.layout.name in UNORDERED:
             return False
-    return codec in container.supported_codecs or codec in UNLISTED.get(container.format.name, ())
+    return codec in container.supported_codecs or holder in OPEN or codec in UNLISTED.get(holder, ())
 
 
-def _settings(codec: str, source: AudioStream) -> tuple[int, str]:
-    """The sample rate and layout nearest to the source's that the encoder opens with."""
-    rates = av.Codec(codec, "w").audio_rates or ()
-    rate = source.codec_context.sample_rate
-    if rates and rate not in rates:
-        rate = min(rates, key=lambda other: (other < rate, abs(other - rate)))
+def _without_losses(holder: str, source: AudioStream) -> list[str]:
+    """What a source that has no losses is to be encoded with, so that it stays so."""
+    codec = source.codec_context.codec
+    if holder not in LOSSLESS or not codec.lossless or (codec.lossy and codec.name not in MOSTLY_LOSSLESS):
+        return []
+    return [LOSSLESS[holder][source.codec_context.format.bytes > 2]]
+
+
+def _settings(codecs: list[str], source: AudioStream) -> tuple[str, int, str]:
+    """The first encoder that opens, and the sample rate and layout nearest to the source's with which it
+    does: with all channels, if one of them can."""
     own = source.codec_context.layout.name
-    for layout in (UNORDERED.get(own, own), "stereo"):
-        trial = av.CodecContext.create(codec, "w")
-        assert isinstance(trial, AudioCodecContext)
-        trial.sample_rate, trial.layout = rate, layout
-        trial.format = (av.Codec(codec, "w").audio_formats or [source.codec_context.format])[0]
-        try:
-            trial.open()
-        except av.FFmpegError as error:
-            reason = error
-        else:
-            return rate, layout
+    own = UNORDERED.get(own, own)
+    for layout in dict.fromkeys((own, SAME_CHANNELS.get(own, own), "stereo")):
+        for codec in codecs:
+            rates = av.Codec(codec, "w").audio_rates or ()
+            rate = source.codec_context.sample_rate
+            if rates and rate not in rates:
+                rate = min(rates, key=lambda other: (other < rate, abs(other - rate)))
+            trial = av.CodecContext.create(codec, "w")
+            assert isinstance(trial, AudioCodecContext)
+            trial.sample_rate, trial.layout = rate, layout
+            trial.format = (av.Codec(codec, "w").audio_formats or [source.codec_context.format])[0]
+            try:
+                trial.open()
+            except av.FFmpegError as error:
+                reason = error
+            else:
+                return codec, rate, layout
     raise reason

@@ -1,5 +1,6 @@
 """Text subtitles, from the form of one container to that of another."""
 
+from collections.abc import Iterable
 from fractions import Fraction
 
 import av
@@ -47,7 +48,7 @@ class ConvertedSubtitles:
         self._encoder.time_base = stream.time_base = Fraction(source.time_base or 1)
         self.packets_lost = 0
 
-    def pass_on(self, packet: Packet) -> list[Packet]:
+    def pass_on(self, packet: Packet) -> Iterable[Packet]:
         try:
             decoded = self._decoder.decode2(packet)
         except av.FFmpegError:
@@ -66,7 +67,7 @@ class ConvertedSubtitles:
             made.append(coded)
         return made
 
-    def end(self) -> list[Packet]:
+    def end(self) -> Iterable[Packet]:
         return []
 
 

@@ -1,18 +1,20 @@
 """What travels beside the picture, sound and subtitles and fonts: copied, converted or left out."""
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import av
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
+from av.format import Flags
 from av.packet import Packet
 from av.stream import AttachmentStream, DataStream, Stream
 from av.subtitles.stream import SubtitleStream
 from av.video.stream import VideoStream
 
 from upscale.media.cargo import is_cover, lasting
-from upscale.media.write.sound import ConvertedSound, holds_sound
+from upscale.media.write.sound import OPEN, ConvertedSound, holds_sound
 from upscale.media.write.subtitles import ConvertedSubtitles, holds_subtitles
 
 WITH_CHAPTERS = {"mp4", "mov", "matroska", "webm", "nut"}
@@ -28,6 +30,10 @@ UNLISTED = {"mpegts": {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"}}
 """Decoders of the pictures that a container holds without telling."""
 
 
+NEEDS_PICTURE = {"mxf"}
+"""Muxers that take no stream of sound alone, so they cannot be asked about one."""
+
+
 class Track(Protocol):
     """One of the tracks of the output beside the picture."""
 
@@ -38,10 +44,10 @@ class Track(Protocol):
     packets_lost: int
     """Packets of the source that could not be read."""
 
-    def pass_on(self, packet: Packet) -> list[Packet]:
+    def pass_on(self, packet: Packet) -> Iterable[Packet]:
         """The packets to write for one packet of the source, on its clock."""
 
-    def end(self) -> list[Packet]:
+    def end(self) -> Iterable[Packet]:
         """The packets to write when the source has no more."""
 
 
@@ -52,12 +58,28 @@ class CopiedTrack:
 
     def __init__(self, container: OutputContainer, source: Stream):
         self.stream = container.add_stream_from_template(source, opaque=True)
+        # Two lines of subtitles may be shown at once.
+        is_strict = Flags.ts_nonstrict not in Flags(container.format.flags)
+        is_strict &= source.type in ("audio", "video")
+        self._apart = int(is_strict)
+        """Ticks that the muxer wants between two packets, which may share one of the source's."""
+        self._last: int | None = None
 
-    def pass_on(self, packet: Packet) -> list[Packet]:
+    def pass_on(self, packet: Packet) -> Iterable[Packet]:
+        tick = self.stream.time_base
+        if packet.dts is not None and tick:
+            at = round(packet.dts * packet.time_base / tick)
+            if self._last is not None and at < self._last + self._apart:
+                shown = at if packet.pts is None else round(packet.pts * packet.time_base / tick)
+                lasts = round((packet.duration or 0) * packet.time_base / tick)
+                at = self._last + self._apart
+                packet.time_base = tick
+                packet.dts, packet.pts, packet.duration = at, max(at, shown), lasts
+            self._last = at
         packet.stream = self.stream
         return [packet]
 
-    def end(self) -> list[Packet]:
+    def end(self) -> Iterable[Packet]:
         return []
 
 
@@ -77,7 +99,8 @@ def add_tracks(container: OutputContainer, streams: Sequence[Stream], notes: lis
         track.stream.disposition = source.disposition
         tracks[source.index] = track
         if isinstance(track, ConvertedSound | ConvertedSubtitles):
-            notes.append(f"{_name(source)} was converted from {source.codec_context.name} to {track.codec}")
+            what = f"{_name(source)} was converted from {source.codec_context.name} to {track.codec}"
+            notes.append(what + (track.remark if isinstance(track, ConvertedSound) else ""))
     return tracks
 
 
@@ -93,13 +116,10 @@ def _add_track(container: OutputContainer, source: Stream) -> Track:
     _require(source.codec_context is not None, "its codec is unknown")
     if isinstance(source, AudioStream):
         _require(bool(source.rate and source.channels), "there is no sound in it")
-        return (
-            CopiedTrack(container, source)
-            if holds_sound(container, source)
-            else ConvertedSound(container, source)
-        )
+        copied = holds_sound(container, source) and _refusal(container, source) is None
+        return CopiedTrack(container, source) if copied else ConvertedSound(container, source)
     if isinstance(source, SubtitleStream):
-        copied = holds_subtitles(container, source)
+        copied = holds_subtitles(container, source) and _refusal(container, source) is None
         return CopiedTrack(container, source) if copied else ConvertedSubtitles(container, source)
     codec = source.codec_context.name
     if isinstance(source, VideoStream):
@@ -109,8 +129,26 @@ def _add_track(container: OutputContainer, source: Stream) -> Track:
         _require(fits, f"{holder} holds no {codec} as cover art")
     else:
         listed = UNLISTED.get(holder, container.supported_codecs)
-        _require(codec in listed, f"{holder} holds no {codec}")
+        _require(codec in listed or holder in OPEN, f"{holder} holds no {codec}")
+    why = _refusal(container, source)
+    _require(why is None, f"{holder} holds no {codec} ({why})")
     return CopiedTrack(container, source)
+
+
+def _refusal(container: OutputContainer, source: Stream) -> str | None:
+    """Why the container's muxer does not take a stream as it is; None if it does.
+
+    What FFmpeg lists and what its muxers take differ, so it is asked, with a header that goes to memory."""
+    holder = container.format.name
+    if holder in NEEDS_PICTURE:
+        return None
+    try:
+        with av.open(io.BytesIO(), "w", format=holder) as trial:
+            trial.add_stream_from_template(source, opaque=True)
+            trial.start_encoding()
+    except (av.FFmpegError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return None
 
 
 def _require(condition: bool, reason: str) -> None:

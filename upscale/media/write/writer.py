@@ -1,7 +1,8 @@
 """Video out: encoded to its destination, which shows nothing before all of it is there."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -73,6 +74,8 @@ class Writer:
         self.notes: list[str] = []
         """What the container could not hold, and what became of it."""
         self._encoder = encoder
+        self._refused: Counter[int] = Counter()
+        """Index of a stream of the source -> packets that the muxer would not have."""
         with self._reporting("cannot be written"):
             target = destination.open()
             options = _container_options(destination, info, cargo.metadata)
@@ -119,10 +122,15 @@ class Writer:
     @property
     def damage(self) -> list[str]:
         """What of the sound and the subtitles could not be read so far."""
-        return [
+        unread = [
             f"{track.packets_lost} packets of stream {index} could not be read"
             for index, track in self._tracks.items()
             if track.packets_lost
+        ]
+        holder = self.destination.container
+        return unread + [
+            f"{count} packets of stream {index} were refused by {holder}"
+            for index, count in self._refused.items()
         ]
 
     def picture(self, frame: Frame) -> VideoFrame:
@@ -164,8 +172,12 @@ class Writer:
         """Pass a packet of one of the source's other streams on."""
         track = self._tracks.get(packet.stream.index)
         if track is not None:
-            with self._reporting(f"stream {packet.stream.index} cannot be written"):
-                self._mux_beside(track.pass_on(packet))
+            index = packet.stream.index
+            with self._reporting(f"stream {index} cannot be written"):
+                try:
+                    self._mux_beside(track.pass_on(packet))
+                except (av.ArgumentError, av.InvalidDataError):  # the film is not to be lost for it
+                    self._refused[index] += 1
 
     def _fitting(self, metadata: Mapping[str, str]) -> dict[str, str]:
         """The tags of the film that the container has a place for."""
@@ -186,7 +198,7 @@ class Writer:
                 f"{len(chapters)} chapters were left out: {self._container.format.name} has none"
             )
 
-    def _mux_beside(self, packets: list[Packet]) -> None:
+    def _mux_beside(self, packets: Iterable[Packet]) -> None:
         """Write packets of sound and the like."""
         for packet in packets:
             # An AVI knows no time before zero, where encoded sound begins: all of it would come late.

@@ -1,0 +1,116 @@
+"""Sound that the muxer refuses, whose layout an encoder does not know, or that pauses for hours."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import ffmpeg
+import numpy as np
+import psutil
+import pytest
+from click.testing import Result
+
+from upscale.media.write.writer import Writer
+
+Run = Callable[..., Result]
+PLAIN = ("-m", "nearest", "-s", 1)
+
+
+def channels(path: Path) -> int:
+    with av.open(path) as container:
+        return container.streams.audio[0].channels
+
+
+def surround(path: Path, layout: str, *codec: object) -> Path:
+    """A film with another sine in each channel."""
+    names = {
+        "5.1(side)": "FL FR FC LFE SL SR",
+        "5.0(side)": "FL FR FC SL SR",
+        "7.1": "FL FR FC LFE BL BR SL SR",
+    }
+    tones = "|".join(f"0.2*sin(2*PI*{200 + 100 * n}*t)" for n, _ in enumerate(names[layout].split()))
+    sound = ("-f", "lavfi", "-i", f"aevalsrc={tones}:c={layout}:s=48000:d=1")
+    return ffmpeg.make(path, *ffmpeg.picture(), *sound, *ffmpeg.X264, "-c:a", *codec)
+
+
+@pytest.mark.parametrize(
+    ("layout", "codec", "name", "count"),
+    [
+        ("5.1(side)", "ac3", "out.webm", 6),
+        ("5.1(side)", "ac3", "out.mxf", 6),
+        ("5.1(side)", "flac", "out.ts", 6),
+        ("5.0(side)", "flac", "out.mov", 5),
+        ("7.1", "flac", "out.mov", 8),
+    ],
+)
+def test_no_channel_is_lost_untold(
+    layout: str, codec: str, name: str, count: int, upscale: Run, tmp_path: Path
+) -> None:
+    film = surround(tmp_path / "in.mkv", layout, codec)
+    options = ("--codec", "libvpx-vp9") if name.endswith("webm") else ()
+    options = ("--codec", "mpeg2video") if name.endswith("mxf") else options
+    result = upscale(film, tmp_path / name, *PLAIN, *options, "-q")
+    assert result.exit_code == 0, result.stderr
+    assert channels(tmp_path / name) == count
+    assert "channels became" not in result.stderr
+
+
+def test_channels_that_are_mixed_are_told(upscale: Run, tmp_path: Path) -> None:
+    film = surround(tmp_path / "in.mkv", "5.1(side)", "flac")
+    result = upscale(film, tmp_path / "out.flv", *PLAIN, "--codec", "flv", "-q")
+    assert result.exit_code == 0, result.stderr
+    assert channels(tmp_path / "out.flv") == 2
+    assert "from flac to mp3; its 6 channels became 2" in result.stderr
+
+
+def test_a_pause_of_hours_takes_no_memory(upscale: Run, tmp_path: Path) -> None:
+    """Silence fills it, a second at a time."""
+    film, hours = tmp_path / "in.mkv", 2
+    with av.open(film, "w") as container:
+        picture = container.add_stream("mpeg4", rate=25)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        picture.time_base = picture.codec_context.time_base = Fraction(1, 1000)
+        sound = container.add_stream("pcm_s16le", rate=8000, layout="stereo")
+        for base in (0, hours * 3600):
+            for number in range(10):
+                frame = av.VideoFrame(64, 48, "yuv420p")
+                frame.pts, frame.time_base = base * 1000 + number * 100, Fraction(1, 1000)
+                container.mux(picture.encode(frame))
+                samples = np.full((1, 1600), 1000, np.int16)
+                heard = av.AudioFrame.from_ndarray(samples, "s16", "stereo")
+                heard.sample_rate, heard.pts, heard.time_base = 8000, frame.pts * 8, Fraction(1, 8000)
+                container.mux(sound.encode(heard))
+        container.mux(picture.encode())
+        container.mux(sound.encode())
+    before = psutil.Process().memory_info().rss
+    result = upscale(film, tmp_path / "out.mp4", *PLAIN)
+    assert result.exit_code == 0, result.stderr
+    assert psutil.Process().memory_info().rss - before < 100 << 20  # as float it would be 460 MB
+    assert "there is no picture for 1:59:59" in result.stderr
+    picture_of, sound_of = ffmpeg.packets(tmp_path / "out.mp4")
+    assert len(picture_of.times) == 20
+    assert float(picture_of.times[10]) == pytest.approx(hours * 3600, abs=0.01)
+    assert float(sound_of.times[-1]) == pytest.approx(hours * 3600 + 1, abs=1)
+
+
+def test_packets_that_the_muxer_refuses_do_not_end_the_film(
+    upscale: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = ffmpeg.make(
+        tmp_path / "in.mkv", *ffmpeg.picture(), *ffmpeg.sound(), *ffmpeg.X264, "-c:a", "flac"
+    )
+    given: list[int] = []
+    mux = Writer._mux_beside
+
+    def refuse_some(writer: Writer, packets: list[av.Packet]) -> None:
+        given.append(len(given))
+        if given[-1] in (3, 4):
+            raise av.ArgumentError(22, "Invalid argument")
+        mux(writer, packets)
+
+    monkeypatch.setattr(Writer, "_mux_beside", refuse_some)
+    result = upscale(film, tmp_path / "out.mkv", *PLAIN, "-q")
+    assert result.exit_code == 1
+    assert "2 packets of stream 1 were refused by matroska" in result.stderr
+    assert len(ffmpeg.frames(tmp_path / "out.mkv").times) == 25
