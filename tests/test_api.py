@@ -1,9 +1,11 @@
 """The Python API: what docs/api.md shows, and that it is the command's equal."""
 
+import pickle
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -166,6 +168,51 @@ def test_an_answer_does_not_change_with_the_callers_arrays() -> None:
     assert model((luma,))[0].mean() == pytest.approx(0.2, abs=0.01)
     luma[:] = 0.9
     assert model((luma,))[0].mean() == pytest.approx(0.9, abs=0.01)
+
+
+Asked = Callable[[upscale.Model, np.ndarray], np.ndarray]
+ASKED: dict[str, Asked] = {
+    "picture": lambda model, rgb: model(rgb),
+    "grey": lambda model, rgb: model(rgb[..., 0]),
+    "frames": lambda model, rgb: np.stack(list(model.frames([rgb, rgb[::-1], rgb]))),
+    "uncertainty": lambda model, rgb: model.uncertainty(rgb),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("clean-x2", {}), ("clean-x4", {"tile": 16, "temperature": 1.0}), ("film-x2", {})],
+)
+def test_threads_may_share_a_model(name: str, options: dict) -> None:
+    model = upscale.Model.load(name, **options)
+    asked = [
+        (ask, np.random.default_rng(seed).integers(0, 255, (32, 24, 3), dtype=np.uint8))
+        for ask in ASKED.values()
+        for seed in range(3)
+    ]
+    wanted = [ask(model, rgb) for ask, rgb in asked]
+    with ThreadPoolExecutor(4) as pool:
+        given = pool.map(lambda one: one[0](model, one[1]), asked * 3)
+        for answer, right in zip(given, wanted * 3, strict=True):
+            np.testing.assert_array_equal(answer, right)
+
+
+def test_films_may_be_made_in_several_threads(make_clip: MakeClip, tmp_path: Path) -> None:
+    source = make_clip(frames=10, sound="aac")
+
+    def made(name: str) -> dict:
+        upscale.film(source, tmp_path / name, scale=2, model="clean", segment=0.2)
+        return contents(tmp_path / name)
+
+    alone = made("alone.mkv")
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(made, ["a.mkv", "b.mkv", "c.mkv"])) == [alone] * 3
+
+
+def test_a_model_goes_to_other_processes() -> None:
+    model = upscale.Model.load("clean-x2", temperature=0.8, seed=3)
+    larger = model(picture(16, 16))
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model))(picture(16, 16)), larger)
 
 
 def test_nothing_happens_to_pixels_that_no_network_touches() -> None:

@@ -1,6 +1,7 @@
 """The models for pictures in memory: see docs/api.md."""
 
 import re
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
@@ -26,7 +27,10 @@ NAME = re.compile(r"(?P<model>[a-z]+)-x(?P<scale>\d+(?:\.\d+)?)")
 
 
 class Model:
-    """A model at a scale, for pictures in memory."""
+    """A model at a scale, for pictures in memory.
+
+    Threads may share one: they take turns, a picture at a time. It can be pickled, without its networks.
+    """
 
     def __init__(self, name: str, scale: float, options: SampleOptions, dirt: float | None = None):
         """See ``load``."""
@@ -36,6 +40,10 @@ class Model:
         self._model.stages(scale)
         self._opened: dict[bool, tuple[object, Enlarger]] = {}
         """Without and with the spread: for planes of which shapes, and the networks."""
+        self._opening = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name, self.scale, self._options, self._dirt)
 
     @classmethod
     def load(
@@ -133,10 +141,11 @@ class Model:
     def _open(self, planes: Planes, spread: bool) -> Enlarger:
         """The networks for planes of that size, as they were opened last if that suits."""
         shapes = tuple(plane.shape for plane in planes)
-        if spread not in self._opened or self._opened[spread][0] != shapes:
-            options = replace(self._options, spread=spread)
-            self._opened[spread] = shapes, _opened(self._model, planes, self.scale, options)
-        return self._opened[spread][1]
+        with self._opening:
+            if spread not in self._opened or self._opened[spread][0] != shapes:
+                options = replace(self._options, spread=spread)
+                self._opened[spread] = shapes, _opened(self._model, planes, self.scale, options)
+            return self._opened[spread][1]
 
 
 def _opened(model: Any, planes: Planes, scale: float, options: SampleOptions) -> Enlarger:

@@ -148,7 +148,8 @@ class Enlarger(Protocol):
         """Frames on each side that it wants to know of: see ``motion.window.windowed``; 0 for none."""
 
     def begin(self, planes: Planes, time: int = 0) -> Callable[[], Planes]:
-        """Set to work on a frame at ``time``, in ticks; a call of the answer waits for the larger one."""
+        """Set to work on a frame at ``time``, in ticks; a call of the answer waits for the larger one. May
+        be called by several threads."""
 
     def detail(self, planes: Planes, box: Box) -> Planes:
         """The part ``box`` of the answer to a frame."""
