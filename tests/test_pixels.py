@@ -78,6 +78,8 @@ def test_nominal_black_white_and_neutral(bits: int) -> None:
         ("rgb24", "yuv444p"),
         ("gbrp10le", "yuv444p10le"),
         ("pal8", "yuv444p"),
+        ("xyz12le", "yuv444p12le"),
+        ("xyz12be", "yuv444p12le"),
         ("ya8", "gray"),
         ("gray16be", "gray16le"),
         ("yuva420p", "yuva420p"),

@@ -1,6 +1,6 @@
 """Pixel formats: between an av.VideoFrame and float planes, at the frame's own depth and range.
 
-Y'CbCr stays Y'CbCr. Only what has no luma of its own (RGB, palettes) is converted, once.
+Y'CbCr stays Y'CbCr. Only what has no luma of its own (RGB, palettes, X'Y'Z') is converted, once.
 """
 
 import re
@@ -83,17 +83,24 @@ _PLANAR = re.compile(r"(?:yuv(j?)a?(4\d\d)p|gray)(9|1[0246])?(?:le)?$")
 """Planar Y'CbCr (an alpha plane may follow) or grey: JPEG's mark, chroma layout, bits."""
 
 
+def has_no_luma(fmt: av.VideoFormat) -> bool:
+    """Whether pictures of that format are converted: RGB, a palette of it, or the X'Y'Z' of digital cinema.
+
+    FFmpeg counts none of X'Y'Z' as chroma; its scaler knows the gamma of 2.6 and the primaries."""
+    return bool(fmt.is_rgb or fmt.has_palette or fmt.is_bayer or fmt.name.startswith("xyz"))
+
+
 def planar_name(name: str) -> str:
     """The planar Y'CbCr or grey format that holds pixel format ``name`` at its depth.
 
-    Semi-planar, packed and big-endian formats keep their layout; RGB and palettes become 4:4:4.
+    Semi-planar, packed and big-endian formats keep their layout; what has no luma becomes 4:4:4.
     """
     if _PLANAR.match(name):
         return name
     fmt = av.VideoFormat(name)
     bits = max(8, *(component.bits for component in fmt.components))
     depth = f"{bits}le" if bits > 8 else ""
-    if fmt.is_rgb or fmt.has_palette or fmt.is_bayer:
+    if has_no_luma(fmt):
         return f"yuv444p{depth}"
     if not any(component.is_chroma for component in fmt.components):
         return f"gray{depth}"
@@ -158,7 +165,7 @@ def as_planar(frame: av.VideoFrame) -> av.VideoFrame:
     name = planar_name(frame.format.name)
     if name == frame.format.name:
         return frame
-    if frame.format.is_rgb or frame.format.has_palette:
+    if has_no_luma(frame.format):
         return frame.reformat(
             format="yuv444p16le",
             dst_colorspace=guessed_matrix(frame.width, frame.height),
