@@ -35,6 +35,27 @@ def test_a_png_stays_what_it_was(pix_fmt: str, level: int, upscale: Run, tmp_pat
     assert bits == (16 if "16" in pix_fmt or "48" in pix_fmt else 8)
 
 
+def test_grey_is_as_bright_in_rgb(upscale: Run, tmp_path: Path) -> None:
+    grey = ffmpeg.make(
+        tmp_path / "in.mkv",
+        "-f",
+        "lavfi",
+        "-i",
+        SMOOTH,
+        "-pix_fmt",
+        "gray",
+        "-frames:v",
+        "1",
+        "-c:v",
+        "ffv1",
+    )
+    result = upscale(grey, tmp_path / "out.mkv", *FAST, "--codec", "libx264rgb", "--crf", "1")
+    assert result.exit_code == 0, result.output
+    assert (
+        np.abs(rgb(tmp_path / "out.mkv")[::2, ::2] - rgb(grey)).mean() < 1.5
+    )  # 16 where the range is wrong
+
+
 @pytest.mark.parametrize("pix_fmt", ["xyz12le", "xyz12be"])
 @pytest.mark.parametrize("output", ["out.png", "out%d.tif", "out.mkv"])
 def test_the_xyz_of_digital_cinema_keeps_its_colours(

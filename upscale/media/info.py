@@ -13,6 +13,7 @@ from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from upscale.media.hdr import NO_HDR, HdrMetadata, read_hdr
+from upscale.media.light import SRGB, is_light
 from upscale.media.pixels import PixelFormat, describe, guessed_matrix, has_no_luma, planar_name
 
 
@@ -121,6 +122,8 @@ def describe_stream(
     )
     if fmt.name.startswith("xyz"):  # what it is converted to is what players take untagged pictures for
         tags = UNSPECIFIED, UNSPECIFIED
+    if is_light(fmt.name):
+        tags = tags[0], SRGB
     display = first.side_data.get("DISPLAYMATRIX") if first is not None else None
     return VideoInfo(
         path=path,

@@ -19,6 +19,7 @@ from upscale.errors import UpscaleError, UsageError
 from upscale.media.cargo import Cargo, is_cover, lasting
 from upscale.media.frame import Frame
 from upscale.media.info import VideoInfo, describe_stream, location
+from upscale.media.light import from_light, is_light, light_of
 from upscale.media.part import Part, Stretch
 from upscale.media.picture import first_number, is_sequence, sequence_location
 from upscale.media.pipe import STANDARD, InputPipe, StoppedError, standard_input
@@ -190,8 +191,7 @@ class Source:
                 self.losses.frames, self.losses.reasons = lost[0], list(lost[1])
             if not is_shown:
                 continue
-            extras = picture if any(picture.side_data.get(kind) for kind in EXTRAS) else None
-            shown = Frame(self._planes(picture), pts, picture.duration or 0, tick, extras)
+            shown = Frame(self._planes(picture), pts, picture.duration or 0, tick, self._extras(picture))
             yield shown
             if is_own:
                 lost = self.losses.frames, list(self.losses.reasons)
@@ -289,6 +289,13 @@ class Source:
     def _planes(self, picture: VideoFrame) -> Planes:
         planes = to_planes(picture)
         return planes if self.crop is None else self.crop(planes, self.info.pixels.subsampling)
+
+    def _extras(self, picture: VideoFrame) -> VideoFrame | None:
+        """See ``Frame.extras``."""
+        if is_light(picture.format.name) and self.crop is not None:
+            return from_light(self.crop.of(light_of(picture)))
+        kept = is_light(picture.format.name) or any(picture.side_data.get(kind) for kind in EXTRAS)
+        return picture if kept else None
 
     def _describe(self) -> VideoInfo:
         info = describe_stream(self._container, self._video, self.path, self._first)

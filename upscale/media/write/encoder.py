@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 from upscale.errors import UsageError
 from upscale.media.hdr import encoder_parameters
 from upscale.media.info import VideoInfo
+from upscale.media.light import LINEAR, as_light, is_light
 from upscale.media.pixels import SUBSAMPLING, SWSCALE, PixelFormat, describe, from_planes, planar_name
 from upscale.media.write import gif
 from upscale.planes import Planes
@@ -55,6 +56,9 @@ DEFAULT_CODECS = {
     ".tiff": "tiff",
     ".bmp": "bmp",
     ".webp": "libwebp",
+    ".exr": "exr",
+    ".hdr": "hdr",
+    ".pfm": "pfm",
 }
 """Container, or suffix of a picture -> what is encoded there unless one says otherwise."""
 
@@ -71,14 +75,17 @@ COARSEST = {"mpeg4": 65535}
 
 SHAPING = {
     "libx264", "libx264rgb", "libx265", "mpeg1video", "mpeg2video", "mpeg4", "mjpeg", "dvvideo", "gif",
-    "h264_nvenc", "hevc_nvenc", "h264_qsv", "hevc_qsv", "h264_amf", "hevc_amf",
+    "exr", "h264_nvenc", "hevc_nvenc", "h264_qsv", "hevc_qsv", "h264_amf", "hevc_amf",
 }  # fmt: skip
 """Encoders that write the shape of pixels into their stream: PyAV tells it to mp4 and mov alone."""
 
 JPEG = {"mjpeg", "ljpeg"}
 """Encoders of JFIF pictures, which are full range and BT.601 by definition."""
 
-STILLS = {"png", "tiff", "bmp", "gif"}
+LIGHT = {"exr", "hdr", "pfm"}
+"""Encoders of linear light: see ``light``."""
+
+STILLS = {"png", "tiff", "bmp", "gif", *LIGHT}
 """Encoders of pictures that are RGB, or grey and full range, to whoever reads them."""
 
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -86,6 +93,9 @@ EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_
 
 PROBE = "matroska"
 """The container that an encoder is tried out for; any will do."""
+
+HDR_TRANSFERS = {16, 18}
+"""PQ and HLG, as code points of ITU-T H.273."""
 
 RAW_FORMATS = [
     f"{layout}{depth}"
@@ -192,20 +202,25 @@ class Encoder:
         )
 
     def frame(self, planes: Planes, like: VideoFrame | None = None) -> VideoFrame:
-        """The picture to encode, or to give a palette. ``like`` is a decoded frame whose closed captions it
-        takes over."""
-        picture = from_planes(planes, self.planar, like)
+        """The picture to encode, or to give a palette. ``like`` is the decoded frame, whose closed captions
+        it takes over, or what is brighter than white in it."""
+        is_bright = like is not None and is_light(like.format.name)
+        picture = from_planes(planes, self.planar, None if is_bright else like)
         if self.pix_fmt == picture.format.name and self.matrix == self.source_matrix:
             return picture
         rgb = _is_rgb(self.pix_fmt)
-        return picture.reformat(
-            format="bgra" if self.has_palette else self.pix_fmt,
+        name = "bgra" if self.has_palette else self.pix_fmt
+        if is_light(self.pix_fmt):
+            name = "rgb48le" if rgb else "gray16le"
+        picture = picture.reformat(
+            format=name,
             src_colorspace=Colorspace(self.source_matrix) if self.source_matrix in SWSCALE else None,
             dst_colorspace=Colorspace(self.matrix) if not rgb and self.matrix in SWSCALE else None,
             src_color_range=ColorRange.JPEG if self.planar.full_range else ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG if self.full_range else ColorRange.MPEG,
             interpolation=EXACT,
         )
+        return as_light(picture, like) if is_light(self.pix_fmt) else picture
 
     def _set(self, context: VideoCodecContext, size: tuple[int, int], container: str) -> None:
         context.width, context.height = size
@@ -289,6 +304,12 @@ def settle(info: VideoInfo, encode: EncodeOptions, codec: str, container: str) -
         options |= {"level": "3", "slicecrc": "1"}  # damage to an archive is found, and stays in its slice
     if codec == "gif":
         options |= gif.OPTIONS
+    if codec == "exr":
+        options["compression"] = "zip16"
+    if codec in LIGHT and info.color.transfer in HDR_TRANSFERS:
+        raise UsageError(
+            f"{codec} holds linear light, which PQ and HLG are not made into; take .png or .tif"
+        )
     notes = _losses(info, codec, planar, pix_fmt)
     aspect = info.sample_aspect_ratio
     if aspect and codec == "gif":
@@ -317,7 +338,7 @@ def settle(info: VideoInfo, encode: EncodeOptions, codec: str, container: str) -
         options=options,
         full_range=full_range,
         notes=tuple(notes),
-        tags=(info.color.primaries, info.color.transfer),
+        tags=(info.color.primaries, LINEAR if codec in LIGHT else info.color.transfer),
         aspect=aspect,
         rate=info.average_rate,
         tick=_tick(info, codec, container),
@@ -360,7 +381,8 @@ def output_format(
         name = min(names, key=lambda name: _distance(source, is_rgb, name))
     wanted = describe(planar_name(name), 0)
     if _is_rgb(name):
-        deep = PixelFormat(16, False, source.subsampling)
+        # swscale takes all grey for full range.
+        deep = PixelFormat(16, source.subsampling is None, source.subsampling)
         return deep if deep.exists else replace(deep, bits=source.bits), name
     full_range = source.full_range or name.startswith("yuvj") or codec in JPEG | STILLS
     made = PixelFormat(wanted.bits, full_range, source.subsampling)
@@ -377,6 +399,8 @@ def _losses(info: VideoInfo, codec: str, planar: PixelFormat, pix_fmt: str) -> l
         notes.append(f"the colours became 256 in each frame: {codec} holds no more")
     elif info.is_rgb and not encoded.is_rgb:
         notes.append(f"{info.pix_fmt} became Y'CbCr {pix_fmt}")
+    if is_light(info.pix_fmt) and codec not in LIGHT:
+        notes.append(f"light brighter than white, where there is any, was cut off: {codec} holds none")
     if info.has_alpha:
         notes.append(f"the alpha plane of {info.pix_fmt} was left out")
     bits = max(component.bits for component in encoded.components)
@@ -412,6 +436,8 @@ def _formats(name: str) -> list[str]:
     if codec.type != "video":
         raise UsageError(f"{name} encodes {codec.type}; try {', '.join(SUGGESTED)}")
     names = [fmt.name for fmt in codec.video_formats or ()] or RAW_FORMATS
+    if name in LIGHT:
+        return [fmt for fmt in names if fmt in ("gbrpf32le", "grayf32le")]
     usable = [fmt for fmt in names if _is_usable(fmt) and (name not in STILLS or not fmt.startswith("yuv"))]
     if name == "gif":
         usable.append("pal8")
