@@ -61,6 +61,8 @@ class VideoInfo:
     hdr: HdrMetadata = NO_HDR
     chroma_left: bool = True
     """Whether subsampled chroma sits on every other luma column (MPEG-2 and after), or between (JPEG)."""
+    plays: int | None = None
+    """How often an animation plays, 0 without end; None for a film."""
 
     @property
     def is_picture(self) -> bool:

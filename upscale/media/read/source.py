@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 import av
 from av.container import InputContainer
@@ -27,9 +27,12 @@ from upscale.media.pixels import to_planes
 from upscale.media.read.crop import Crop, find_borders
 from upscale.media.read.filters import PULLDOWN, conformed, progressive, without_pulldown
 from upscale.media.read.losses import Losses
-from upscale.media.read.matroska import TrackEntry, read_entries, second_listings
+from upscale.media.read.matroska import read_entries, second_listings
+from upscale.media.read.plays import read_plays
 from upscale.media.read.reading import Reading
 from upscale.planes import Planes
+
+Parsed = TypeVar("Parsed")
 
 SAMPLES = 24
 """Frames that are looked at, all over the film, to judge it: for black borders, say."""
@@ -83,7 +86,8 @@ class Source:
         self.path, self._read = path, read
         self.notes: list[str] = []
         self._pipe = standard_input() if path == STANDARD else None
-        entries = _track_entries(path, file or self._pipe)
+        entries = _parsed(path, file or self._pipe, read_entries)
+        plays = _parsed(path, file or self._pipe, read_plays)
         self._container = _open(path, file or self._pipe)
         try:
             # The first of the twins gets the packets, and is what ``_video_stream`` takes.
@@ -97,7 +101,7 @@ class Source:
             self._opening: VideoFrame | None = None
             self._reading, self._pictures, self._first = self._begin()
             self._opening = self._first
-            self.info = self._describe()
+            self.info = replace(self._describe(), plays=plays)
             self.crop = self._choose_crop(read.crop)
             if self.crop is not None:
                 self.info = replace(self.info, width=self.crop.width, height=self.crop.height)
@@ -372,8 +376,11 @@ def _open(path: Path, file: InputPipe | FilmFile | None = None) -> InputContaine
         raise UpscaleError(f"{path}: cannot be read as a video ({error.strerror})") from error
 
 
-def _track_entries(path: Path, file: InputPipe | FilmFile | None) -> list[TrackEntry]:
-    """What a Matroska file lists; ``file`` stands at its beginning before and after."""
+def _parsed(
+    path: Path, file: InputPipe | FilmFile | None, parse: Callable[[Callable[[int], bytes]], Parsed]
+) -> Parsed:
+    """What ``parse`` makes of the bytes at the beginning of a film, which it gets by the number; ``file``
+    stands there before and after."""
     if isinstance(file, InputPipe):
         taken: list[bytes] = []
 
@@ -382,22 +389,22 @@ def _track_entries(path: Path, file: InputPipe | FilmFile | None) -> list[TrackE
             return taken[-1]
 
         try:
-            return read_entries(read)
+            return parse(read)
         except StoppedError as error:
             raise error.by from None
         finally:
             file.unread(b"".join(taken))
     try:
         if file is not None:
-            entries = read_entries(file.read)
+            parsed = parse(file.read)
             file.seek(0)
-            return entries
+            return parsed
         if path.is_file():  # what comes out of a named pipe would be gone
             with path.open("rb") as opened:
-                return read_entries(opened.read)
+                return parse(opened.read)
     except OSError:  # told when the film is opened
         pass
-    return []
+    return parse(lambda size: b"")
 
 
 def _video_stream(container: InputContainer, path: Path) -> av.VideoStream:

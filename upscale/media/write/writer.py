@@ -14,6 +14,7 @@ from upscale.media.cargo import NOTHING, Cargo
 from upscale.media.frame import Frame
 from upscale.media.info import VideoInfo
 from upscale.media.pipe import StoppedError
+from upscale.media.write import gif
 from upscale.media.write.destination import Destination
 from upscale.media.write.encoder import Encoder
 from upscale.media.write.encoding import Encoding
@@ -231,6 +232,8 @@ def _container_options(
         return {"strict": "-1"}  # more than 8 bit
     if destination.container == "avi":
         return {"avoid_negative_ts": "disabled"}
+    if destination.container == "gif" and info.plays:
+        return {"loop": gif.loops(info.plays)}
     if destination.container not in ("mp4", "mov"):
         return {}
     ticks = info.time_base.denominator
