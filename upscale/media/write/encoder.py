@@ -49,6 +49,10 @@ DEFAULT_CODECS = {
     "webm": "libvpx-vp9",
     "yuv4mpegpipe": "rawvideo",
     "gif": "gif",
+    "asf": "wmv2",
+    "hevc": "libx265",
+    "mpeg1video": "mpeg1video",
+    "mpeg2video": "mpeg2video",
     ".png": "png",
     ".jpg": "mjpeg",
     ".jpeg": "mjpeg",
@@ -64,14 +68,41 @@ DEFAULT_CODECS = {
 
 SUGGESTED = ("libx264", "libx265", "libsvtav1", "ffv1", "prores_ks")
 
-COUNTING = {"avi", "yuv4mpegpipe", "image2", "mpeg1video", "mpeg2video"}
+INSTEAD = {"ogg": (".webm", ".mkv"), "ogv": (".webm", ".mkv")}
+"""Containers of pictures that nothing here encodes, and what to take instead."""
+
+COUNTING = {"avi", "yuv4mpegpipe", "image2", "mpeg1video", "mpeg2video", "h264", "hevc", "mxf"}
 """Containers and encoders in which a time is the number of a frame."""
+
+ROUNDED = Fraction(1, 5000)
+"""By what share a rate may be off because times are rounded; 24 and 23.976 are further apart."""
+
+RAW_MPEG = {"mpeg1video", "mpeg2video"}
+"""Containers without any times, whose pictures follow each other at a rate of the encoder's."""
 
 CLOCKS = {"gif": Fraction(1, 100)}
 """Containers with a clock of their own, and its tick; no two frames have the same time."""
 
 COARSEST = {"mpeg4": 65535}
 """Ticks a second that an encoder can count."""
+
+NTSC = Fraction(1000, 1001)
+
+MPEG1_RATES = (
+    24 * NTSC,
+    *map(Fraction, (24, 25)),
+    30 * NTSC,
+    *map(Fraction, (30, 50)),
+    60 * NTSC,
+    Fraction(60),
+)
+"""Frames a second in MPEG-1; FFmpeg lists more, which are no standard, and refuses them."""
+
+MXF_RATES = (
+    *(NTSC * rate for rate in (24, 30, 48, 60, 120)),
+    *map(Fraction, (24, 25, 30, 48, 50, 60, 72, 75, 90, 96, 100, 120, 125)),
+)
+"""Frames a second that FFmpeg's muxer knows."""
 
 SHAPING = {
     "libx264", "libx264rgb", "libx265", "mpeg1video", "mpeg2video", "mpeg4", "mjpeg", "dvvideo", "gif",
@@ -226,13 +257,15 @@ class Encoder:
         context.width, context.height = size
         context.pix_fmt = self.pix_fmt
         context.time_base = self.tick
+        # PyAV takes the default away from the context of a stream, and headers may tell it.
+        context.bit_rate = av.CodecContext.create(self.codec, "w").bit_rate or 0
         context.sample_aspect_ratio = self.aspect or Fraction(0, 1)
         context.color_range = ColorRange.JPEG if self.full_range else ColorRange.MPEG
         context.colorspace = self.matrix
         context.color_primaries, context.color_trc = self.tags
         context.thread_type, context.thread_count = "AUTO", ENCODER_THREADS
         context.flags |= Flags.frame_duration
-        if container == "avi":  # it counts frames, and knows no pts: no reordering either
+        if container in ("avi", "mxf"):  # they count frames, and know no pts: no reordering either
             context.max_b_frames = 0
         if self.codec in QSCALE_CODECS:
             context.flags |= Flags.qscale
@@ -280,7 +313,12 @@ def check_encoder(encode: EncodeOptions, codec: str) -> None:
 
 
 def default_codec(container: str, suffix: str) -> str:
-    """The encoder for a container, or a picture of that suffix, when nobody chose one."""
+    """The encoder for a container, or a picture of that suffix, when nobody chose one.
+
+    Raises UsageError where there is none."""
+    if container in INSTEAD:
+        others = " or ".join(INSTEAD[container])
+        raise UsageError(f"{container} is for Theora, which nothing here encodes; write {others}")
     return DEFAULT_CODECS.get(container) or DEFAULT_CODECS.get(suffix.lower(), DEFAULT_CODEC)
 
 
@@ -330,6 +368,7 @@ def settle(info: VideoInfo, encode: EncodeOptions, codec: str, container: str) -
     for name, value in encode.codec_options:
         joined = name.endswith("-params") and name in options
         options[name] = f"{options[name]}:{value}" if joined else value
+    tick = _tick(info, codec, container)
     return Encoder(
         codec=codec,
         planar=planar,
@@ -340,8 +379,8 @@ def settle(info: VideoInfo, encode: EncodeOptions, codec: str, container: str) -
         notes=tuple(notes),
         tags=(info.color.primaries, LINEAR if codec in LIGHT else info.color.transfer),
         aspect=aspect,
-        rate=info.average_rate,
-        tick=_tick(info, codec, container),
+        rate=1 / tick if _rates(codec) else info.average_rate,
+        tick=tick,
         counts_frames=bool({container, codec} & COUNTING) or container in CLOCKS,
         clock=container in CLOCKS,
         source_matrix=info.color.matrix,
@@ -355,13 +394,44 @@ def _has_avx512() -> bool:
 
 
 def _tick(info: VideoInfo, codec: str, container: str) -> Fraction:
-    """The source's, but for what has its own, counts frames alone, or not so finely."""
+    """The source's, but for what has its own, counts frames alone, or not so finely.
+
+    Raises UsageError for a container that does not know the film's rate."""
     if container in CLOCKS:
         return CLOCKS[container]
-    counts = container in COUNTING or codec in COUNTING
-    if counts or info.time_base.denominator > COARSEST.get(codec, 1 << 31):
-        return 1 / (info.steady_rate or Fraction(25))
+    rate = info.steady_rate or Fraction(25)
+    known = _rates(codec)
+    held = MXF_RATES if container == "mxf" else known if container in RAW_MPEG else ()
+    if held:
+        exact = [one for one in held if _fits(rate, one) == 1]
+        if not exact:
+            there = ", ".join(f"{float(one):.5g}" for one in sorted(set(held)))
+            raise UsageError(
+                f"{container} cannot tell {float(rate):.5g} frames a second; take .mov or .mkv ({there} go)"
+            )
+        return 1 / exact[0]
+    if known:  # a multiple of it, or the finest clock there is, beside whose ticks no time falls far
+        return 1 / min((one for one in known if _fits(rate, one)), default=max(known))
+    if container in COUNTING:
+        return 1 / rate
+    finest = COARSEST.get(codec, 1 << 31)
+    if info.time_base.denominator > finest:
+        # The frames of a steady film fall on its ticks, and those of any other hardly beside them.
+        return Fraction(1, finest // rate.numerator * rate.numerator or finest)
     return info.time_base
+
+
+def _rates(codec: str) -> tuple[Fraction, ...]:
+    """The only frames a second that an encoder knows; none where it takes any."""
+    if codec == "mpeg1video":
+        return MPEG1_RATES
+    return tuple(Fraction(str(rate)) for rate in av.Codec(codec, "w").frame_rates or ())
+
+
+def _fits(rate: Fraction, clock: Fraction) -> int:
+    """How many ticks of a ``clock``, ticks a second, each frame of a film lasts; 0 if that is no number."""
+    ticks = round(clock / rate)
+    return ticks if ticks and abs(clock / rate / ticks - 1) < ROUNDED else 0
 
 
 def output_format(

@@ -23,6 +23,9 @@ UNLISTED = {"mpegts": _STREAMED, "nut": _STREAMED | {"flac", "vorbis", "pcm_s16l
 PREFERRED = {"mpegts": "aac"}
 """Container -> what to convert to, where FFmpeg's own choice is a worse one (mp2)."""
 
+ONLY_RATE = {"mxf": 48000}
+"""Samples a second of all sound in a container."""
+
 LATE = Fraction(1, 100)
 """Seconds by which the times of sound may stray from its samples before silence fills the gap."""
 
@@ -37,7 +40,7 @@ class ConvertedSound:
         if self.codec in ("", "none"):
             raise ValueError(f"{holder} takes no sound")
         self._decoder = source.codec_context
-        self._rate, layout = _settings(self.codec, source)
+        self._rate, layout = _settings(self.codec, source, ONLY_RATE.get(holder))
         stream = container.add_stream(self.codec, rate=self._rate, layout=layout)
         assert isinstance(stream, AudioStream)
         self.stream = stream
@@ -119,6 +122,8 @@ def _silence(like: AudioFrame, seconds: Fraction) -> AudioFrame:
 def holds_sound(container: OutputContainer, source: AudioStream) -> bool:
     """Whether the container takes the source's packets as they are, and players find them there."""
     codec = source.codec_context.name
+    if ONLY_RATE.get(container.format.name, source.rate) != source.rate:
+        return False
     if codec.startswith("pcm_"):
         if container.format.name == "mp4":
             return False
@@ -127,9 +132,10 @@ def holds_sound(container: OutputContainer, source: AudioStream) -> bool:
     return codec in container.supported_codecs or codec in UNLISTED.get(container.format.name, ())
 
 
-def _settings(codec: str, source: AudioStream) -> tuple[int, str]:
-    """The sample rate and layout nearest to the source's that the encoder opens with."""
-    rates = av.Codec(codec, "w").audio_rates or ()
+def _settings(codec: str, source: AudioStream, only: int | None) -> tuple[int, str]:
+    """The sample rate and layout nearest to the source's that the encoder opens with; ``only`` is the one
+    rate that the container knows, if it does."""
+    rates = (only,) if only else av.Codec(codec, "w").audio_rates or ()
     rate = source.codec_context.sample_rate
     if rates and rate not in rates:
         rate = min(rates, key=lambda other: (other < rate, abs(other - rate)))
