@@ -208,3 +208,15 @@ def test_an_animated_png_becomes_a_gif_that_plays_as_often(
     source = ffmpeg.make(tmp_path / "in.apng", *picture("32x24", "10"), "-plays", str(count), "-f", "apng")
     assert upscale(source, tmp_path / "out.gif", *FAST).exit_code == 0
     assert plays(tmp_path / "out.gif") == count
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_an_animated_png_is_written_too(count: int, upscale: Run, tmp_path: Path) -> None:
+    source = ffmpeg.make(tmp_path / "in.apng", *picture("32x24", "10"), "-plays", str(count), "-f", "apng")
+    result = upscale(source, tmp_path / "out.apng", *FAST, "--segment", "0.3")
+    assert result.exit_code == 0, result.output
+    for frame, given in zip(shown(tmp_path / "out.apng"), shown(source), strict=True):
+        assert np.abs(frame[::2, ::2] - given).max() <= 1
+    data = (tmp_path / "out.apng").read_bytes()
+    at = data.index(b"acTL")
+    assert int.from_bytes(data[at + 8 : at + 12], "big") == count

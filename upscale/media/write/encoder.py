@@ -49,6 +49,7 @@ DEFAULT_CODECS = {
     "webm": "libvpx-vp9",
     "yuv4mpegpipe": "rawvideo",
     "gif": "gif",
+    "apng": "apng",
     "asf": "wmv2",
     "hevc": "libx265",
     "mpeg1video": "mpeg1video",
@@ -82,6 +83,9 @@ RAW_MPEG = {"mpeg1video", "mpeg2video"}
 
 CLOCKS = {"gif": Fraction(1, 100)}
 """Containers with a clock of their own, and its tick; no two frames have the same time."""
+
+UNJOINED = {"apng"}
+"""Encoders whose packets tell more than their bytes, so that segments of them cannot be joined."""
 
 COARSEST = {"mpeg4": 65535}
 """Ticks a second that an encoder can count."""

@@ -236,6 +236,8 @@ def _container_options(
         return {"avoid_negative_ts": "disabled"}
     if destination.container == "gif" and info.plays:
         return {"loop": gif.loops(info.plays)}
+    if destination.container == "apng":
+        return {"plays": str(info.plays or 0)}
     if destination.container not in ("mp4", "mov"):
         return {}
     ticks = info.time_base.denominator
