@@ -1,9 +1,11 @@
 """The Python API: what docs/api.md shows, and that it is the command's equal."""
 
+import pickle
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -141,20 +143,88 @@ def test_pictures_come_back_as_what_they_were() -> None:
     assert (grey.shape, grey.dtype) == ((80, 96), np.uint8)
     small = grey.reshape(40, 2, 48, 2).mean((1, 3))
     assert np.abs(small - rgb[..., 1]).mean() < 3
-    for wrong in (rgb[..., :2], rgb.astype(np.int32), rgb[None], rgb[:0], [1, 2]):
-        with pytest.raises(upscale.UsageError, match="a picture is an array, RGB"):
-            model(wrong)
+    wrong = [rgb.astype(dtype) for dtype in (np.int32, np.uint16, ">u2", np.int64, bool, complex, object)]
+    for other in (*wrong, rgb[..., :2], rgb[None], rgb[:0], rgb[0, 0], [1, 2], rgb.tolist(), None, "photo"):
+        for ask in (model, model.uncertainty, lambda picture: list(model.frames([picture]))):
+            with pytest.raises(upscale.UsageError, match="a picture is an array, RGB"):
+                ask(other)
     luma = np.full((1, 8, 8), 0.5, np.float32)
     with pytest.raises(upscale.UsageError, match="does not go with luma"):
         model((luma, np.zeros((2, 3, 8), np.float32)))
-    with pytest.raises(upscale.UsageError, match="planes are a tuple"):
-        model(([1],))
+    for planes in (([1],), (), (luma[0],), (luma, luma, luma), (luma.astype(np.uint8),), (luma[:, :0],)):
+        with pytest.raises(upscale.UsageError, match="planes are a tuple"):
+            model(planes)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 3), (9, 1, 3), (1, 7, 3), (2, 2)])
-def test_the_smallest_pictures_are_enlarged_too(shape: tuple[int, ...]) -> None:
-    larger = upscale.Model.load("film-x4")(np.full(shape, 100, np.uint8))
-    assert larger.shape == (4 * shape[0], 4 * shape[1], *shape[2:])
+@pytest.mark.parametrize("dtype", ["f2", ">f2", "f4", ">f4", "f8", ">f8", "longdouble"])
+@pytest.mark.parametrize("shape", [(24, 32, 3), (24, 32)])
+def test_floats_of_every_size_are_computed_alike(dtype: str, shape: tuple[int, ...]) -> None:
+    model = upscale.Model.load("clean-x2", temperature=0, precision="float32")
+    values = np.random.default_rng(0).random(shape).astype(np.float16)  # what all of them can hold
+    larger = model(values.astype(dtype))
+    assert larger.dtype == np.dtype(dtype)
+    assert larger.shape == (48, 64, *shape[2:])
+    rounding = 2e-3 if np.dtype(dtype).itemsize == 2 else 1e-4
+    np.testing.assert_allclose(larger.astype("f8"), model(values.astype("f8")), atol=rounding)
+    sure = model.uncertainty(values.astype("f8"))
+    np.testing.assert_allclose(model.uncertainty(values.astype(dtype)), sure, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_it_does_not_matter_how_an_array_lies_in_memory(dtype: type, channels: tuple[int, ...]) -> None:
+    model = upscale.Model.load("nearest-x2")
+    values = np.random.default_rng(0).random((12, 10, *channels)) * (255 if dtype == np.uint8 else 1)
+    values = values.astype(dtype)
+    larger = model(values)
+    frozen = values.copy()
+    frozen.flags.writeable = False
+    wide = values.repeat(2, 1)
+    for other in (frozen, np.asfortranarray(values), wide[:, ::2], values[::-1].copy()[::-1]):
+        np.testing.assert_array_equal(model(other), larger)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3), (1, 8, 8)])
+def test_what_no_picture_holds_is_told(shape: tuple[int, ...]) -> None:
+    model = upscale.Model.load("clean-x2")
+    for value, says in (
+        (np.nan, "NaN or infinity"), (np.inf, "NaN or infinity"), (-np.inf, "NaN or infinity"),
+        (1e300, "NaN or infinity"), (255, "from 0 to 1, and this one from 0 to 255"), (-1, "from -1 to 0"),
+    ):  # fmt: skip
+        values = np.zeros(shape)
+        values.flat[7] = value
+        picture = (values,) if shape[0] == 1 else values
+        for ask in (model, model.uncertainty):
+            with pytest.raises(upscale.UsageError, match=says):
+                ask(picture)
+
+
+@pytest.mark.parametrize("name", ["film-x4", "clean-x2", "clean-x1.5", "mean-x1", "nearest-x3"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32])
+def test_the_smallest_pictures_are_enlarged_too(name: str, dtype: type) -> None:
+    model = upscale.Model.load(name)
+    value = 100 if dtype == np.uint8 else 0.4
+    for shape in ((1, 1, 3), (9, 1, 3), (1, 7, 3), (1, 1), (1, 7), (9, 1), (2, 2)):
+        larger = model(np.full(shape, value, dtype))
+        assert larger.dtype == dtype
+        assert larger.shape == (round(model.scale * shape[0]), round(model.scale * shape[1]), *shape[2:])
+        assert np.abs(larger.astype("f4") - value).max() < 0.1 * value
+
+
+@pytest.mark.parametrize(
+    ("luma", "chroma", "larger"),
+    [
+        ((1, 9, 1), (2, 5, 1), (2, 9, 1)),  # 4:2:0
+        ((1, 1, 9), (2, 1, 5), (2, 1, 9)),
+        ((1, 9, 1), (2, 9, 1), (2, 18, 2)),  # 4:4:4
+        ((1, 9, 6), (2, 9, 3), (2, 18, 6)),  # 4:2:2
+    ],
+)
+def test_planes_of_a_narrow_picture(luma: tuple, chroma: tuple, larger: tuple) -> None:
+    planes = np.full(luma, 0.4, np.float32), np.full(chroma, 0.6, np.float32)
+    made = upscale.Model.load("clean-x2")(planes)
+    assert [plane.shape for plane in made] == [(1, 2 * luma[1], 2 * luma[2]), larger]
+    assert upscale.Model.load("clean-x2").uncertainty(planes).shape == made[0].shape[1:]
 
 
 def test_an_answer_does_not_change_with_the_callers_arrays() -> None:
@@ -166,6 +236,51 @@ def test_an_answer_does_not_change_with_the_callers_arrays() -> None:
     assert model((luma,))[0].mean() == pytest.approx(0.2, abs=0.01)
     luma[:] = 0.9
     assert model((luma,))[0].mean() == pytest.approx(0.9, abs=0.01)
+
+
+Asked = Callable[[upscale.Model, np.ndarray], np.ndarray]
+ASKED: dict[str, Asked] = {
+    "picture": lambda model, rgb: model(rgb),
+    "grey": lambda model, rgb: model(rgb[..., 0]),
+    "frames": lambda model, rgb: np.stack(list(model.frames([rgb, rgb[::-1], rgb]))),
+    "uncertainty": lambda model, rgb: model.uncertainty(rgb),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("clean-x2", {}), ("clean-x4", {"tile": 16, "temperature": 1.0}), ("film-x2", {})],
+)
+def test_threads_may_share_a_model(name: str, options: dict) -> None:
+    model = upscale.Model.load(name, **options)
+    asked = [
+        (ask, np.random.default_rng(seed).integers(0, 255, (32, 24, 3), dtype=np.uint8))
+        for ask in ASKED.values()
+        for seed in range(3)
+    ]
+    wanted = [ask(model, rgb) for ask, rgb in asked]
+    with ThreadPoolExecutor(4) as pool:
+        given = pool.map(lambda one: one[0](model, one[1]), asked * 3)
+        for answer, right in zip(given, wanted * 3, strict=True):
+            np.testing.assert_array_equal(answer, right)
+
+
+def test_films_may_be_made_in_several_threads(make_clip: MakeClip, tmp_path: Path) -> None:
+    source = make_clip(frames=10, sound="aac")
+
+    def made(name: str) -> dict:
+        upscale.film(source, tmp_path / name, scale=2, model="clean", segment=0.2)
+        return contents(tmp_path / name)
+
+    alone = made("alone.mkv")
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(made, ["a.mkv", "b.mkv", "c.mkv"])) == [alone] * 3
+
+
+def test_a_model_goes_to_other_processes() -> None:
+    model = upscale.Model.load("clean-x2", temperature=0.8, seed=3)
+    larger = model(picture(16, 16))
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model))(picture(16, 16)), larger)
 
 
 def test_nothing_happens_to_pixels_that_no_network_touches() -> None:

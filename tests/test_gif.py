@@ -167,3 +167,56 @@ def test_a_transparent_gif(upscale: Run, tmp_path: Path) -> None:
         assert len(shown(tmp_path / name)) == 10
     solid = [frame[::2, :64:2] for frame in shown(tmp_path / "out.gif")]
     assert psnr(solid, [frame[:, :32] for frame in shown(source)]) > 30
+
+
+def plays(path: Path) -> int:
+    """How often a GIF plays, as browsers have it; 0 is without end."""
+    data = path.read_bytes()
+    place = data.find(b"NETSCAPE2.0")
+    if place < 0:
+        return 1
+    again = int.from_bytes(data[place + 13 : place + 15], "little")
+    return again + 1 if again else 0
+
+
+@pytest.mark.parametrize(("loop", "times"), [(-1, 1), (0, 0), (2, 3), (700, 701), (65535, 65536)])
+@pytest.mark.parametrize("segment", ["0", "0.3"])
+def test_a_gif_plays_as_often_as_its_source(
+    loop: int, times: int, segment: str, upscale: Run, tmp_path: Path
+) -> None:
+    source = ffmpeg.make(tmp_path / "in.gif", *picture("32x24", "10"), "-loop", str(loop))
+    assert plays(source) == times
+    assert upscale(source, tmp_path / "out.gif", *FAST, "--segment", segment).exit_code == 0
+    assert plays(tmp_path / "out.gif") == times
+
+
+def test_a_loop_count_may_come_after_other_blocks(upscale: Run, tmp_path: Path) -> None:
+    source = ffmpeg.make(tmp_path / "in.gif", *picture("32x24", "10"), "-loop", "4")
+    data = source.read_bytes()
+    at = data.index(b"\x21\xff\x0bNETSCAPE2.0")
+    remark = b"\x21\xfe" + b"\xff" + b"x" * 255 + b"\x01y\x00"
+    other = b"\x21\xff\x0bXMP DataXMP\x03\x01\x63\x00\x00"
+    source.write_bytes(data[:at] + remark + other + data[at:])
+    assert upscale(source, tmp_path / "out.gif", *FAST).exit_code == 0
+    assert plays(tmp_path / "out.gif") == 5
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_an_animated_png_becomes_a_gif_that_plays_as_often(
+    count: int, upscale: Run, tmp_path: Path
+) -> None:
+    source = ffmpeg.make(tmp_path / "in.apng", *picture("32x24", "10"), "-plays", str(count), "-f", "apng")
+    assert upscale(source, tmp_path / "out.gif", *FAST).exit_code == 0
+    assert plays(tmp_path / "out.gif") == count
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_an_animated_png_is_written_too(count: int, upscale: Run, tmp_path: Path) -> None:
+    source = ffmpeg.make(tmp_path / "in.apng", *picture("32x24", "10"), "-plays", str(count), "-f", "apng")
+    result = upscale(source, tmp_path / "out.apng", *FAST, "--segment", "0.3")
+    assert result.exit_code == 0, result.output
+    for frame, given in zip(shown(tmp_path / "out.apng"), shown(source), strict=True):
+        assert np.abs(frame[::2, ::2] - given).max() <= 1
+    data = (tmp_path / "out.apng").read_bytes()
+    at = data.index(b"acTL")
+    assert int.from_bytes(data[at + 8 : at + 12], "big") == count

@@ -74,6 +74,13 @@ def test_containers_that_are_written_to_a_pipe(
         assert abs(lag(samples(film, 0), samples(out, 0)) - moved) < Fraction(1, 1000)
 
 
+def test_a_gif_through_pipes_plays_as_often(tmp_path: Path) -> None:
+    film = ffmpeg.make(tmp_path / "in.gif", *picture(), "-loop", "2")
+    done = run(film, "--format", "gif")
+    assert done.returncode == 0, done.stderr
+    assert b"NETSCAPE2.0\x03\x01\x02\x00" in done.stdout
+
+
 def test_ten_bit_through_y4m(tmp_path: Path) -> None:
     film = ffmpeg.make(tmp_path / "in.y4m", *picture(), "-pix_fmt", "yuv422p10le", "-strict", "-1")
     done = run(film, "--format", "yuv4mpegpipe")

@@ -1,6 +1,7 @@
 """Planes keep what the stream says: depth, range, layout."""
 
 import av
+import av.filter
 import numpy as np
 import pytest
 from av.video.reformatter import ColorRange
@@ -78,14 +79,33 @@ def test_nominal_black_white_and_neutral(bits: int) -> None:
         ("rgb24", "yuv444p"),
         ("gbrp10le", "yuv444p10le"),
         ("pal8", "yuv444p"),
+        ("xyz12le", "yuv444p12le"),
+        ("xyz12be", "yuv444p12le"),
         ("ya8", "gray"),
         ("gray16be", "gray16le"),
+        ("gbrpf32le", "yuv444p16le"),
+        ("grayf16le", "gray16le"),
         ("yuva420p", "yuva420p"),
     ],
 )
 def test_other_formats_have_a_planar_one_of_their_depth(name: str, planar: str) -> None:
     assert planar_name(name) == planar
     assert planar_name(planar) == planar
+
+
+def test_lines_may_come_from_the_last_to_the_first() -> None:
+    frame = noise_frame("yuv420p", 16, 8)
+    graph = av.filter.Graph()
+    source = graph.add("buffer", video_size="16x8", pix_fmt="yuv420p", time_base="1")
+    flip, sink = graph.add("vflip"), graph.add("buffersink")
+    source.link_to(flip)
+    flip.link_to(sink)
+    graph.configure()
+    graph.push(frame)
+    flipped = graph.vpull()
+    assert flipped.planes[0].line_size < 0
+    for plane, other in zip(to_planes(frame), to_planes(flipped), strict=True):
+        np.testing.assert_array_equal(plane, other[:, ::-1])
 
 
 def test_alpha_is_left_behind() -> None:

@@ -35,6 +35,47 @@ def test_a_png_stays_what_it_was(pix_fmt: str, level: int, upscale: Run, tmp_pat
     assert bits == (16 if "16" in pix_fmt or "48" in pix_fmt else 8)
 
 
+def test_grey_is_as_bright_in_rgb(upscale: Run, tmp_path: Path) -> None:
+    grey = ffmpeg.make(
+        tmp_path / "in.mkv",
+        "-f",
+        "lavfi",
+        "-i",
+        SMOOTH,
+        "-pix_fmt",
+        "gray",
+        "-frames:v",
+        "1",
+        "-c:v",
+        "ffv1",
+    )
+    result = upscale(grey, tmp_path / "out.mkv", *FAST, "--codec", "libx264rgb", "--crf", "1")
+    assert result.exit_code == 0, result.output
+    assert (
+        np.abs(rgb(tmp_path / "out.mkv")[::2, ::2] - rgb(grey)).mean() < 1.5
+    )  # 16 where the range is wrong
+
+
+@pytest.mark.parametrize("pix_fmt", ["xyz12le", "xyz12be"])
+@pytest.mark.parametrize("output", ["out.png", "out%d.tif", "out.mkv"])
+def test_the_xyz_of_digital_cinema_keeps_its_colours(
+    pix_fmt: str, output: str, upscale: Run, tmp_path: Path
+) -> None:
+    tagged = "setparams=color_primaries=smpte428:color_trc=smpte428"
+    source = ffmpeg.make(
+        tmp_path / "in.nut", "-f", "lavfi", "-i", SMOOTH, "-frames:v", "1",
+        "-vf", f"format=rgb48le,format={pix_fmt},{tagged}", "-c:v", "rawvideo",
+    )  # fmt: skip
+    plain = ffmpeg.make(tmp_path / "plain.png", "-f", "lavfi", "-i", SMOOTH, "-frames:v", "1")
+    result = upscale(source, tmp_path / output, *FAST)
+    assert result.exit_code == 0, result.output
+    made = next(tmp_path.glob(output.replace("%d", "*")))
+    assert np.abs(rgb(made)[::2, ::2] - rgb(plain)).mean() < 1.5  # as grey it is off by dozens
+    with av.open(str(made)) as container:
+        frame = next(container.decode(video=0))
+    assert (frame.color_primaries, frame.color_trc) in ((2, 2), (1, 13))  # unspecified, or sRGB's
+
+
 def test_a_picture_of_every_chroma_layout(upscale: Run, tmp_path: Path) -> None:
     for layout in ("yuv411p", "yuv410p", "yuv440p"):  # which FFmpeg has in 8 bit only, or nearly
         film = tmp_path / f"{layout}.avi"

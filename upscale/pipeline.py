@@ -33,7 +33,14 @@ from upscale.media.pipe import STANDARD
 from upscale.media.read.index import index_film
 from upscale.media.read.source import ReadOptions, Source, samples
 from upscale.media.write.destination import Destination, destination, existing
-from upscale.media.write.encoder import DEFAULT_CODEC, EncodeOptions, check_encoder, default_codec, settle
+from upscale.media.write.encoder import (
+    DEFAULT_CODEC,
+    UNJOINED,
+    EncodeOptions,
+    check_encoder,
+    default_codec,
+    settle,
+)
 from upscale.media.write.packets import Pictures, Track
 from upscale.media.write.writer import Writer
 from upscale.models.catalog import MODELS, find_model
@@ -148,7 +155,8 @@ class Enlarger(Protocol):
         """Frames on each side that it wants to know of: see ``motion.window.windowed``; 0 for none."""
 
     def begin(self, planes: Planes, time: int = 0) -> Callable[[], Planes]:
-        """Set to work on a frame at ``time``, in ticks; a call of the answer waits for the larger one."""
+        """Set to work on a frame at ``time``, in ticks; a call of the answer waits for the larger one. May
+        be called by several threads."""
 
     def detail(self, planes: Planes, box: Box) -> Planes:
         """The part ``box`` of the answer to a frame."""
@@ -375,6 +383,8 @@ def prepared(job: Job) -> Iterator[Plan]:
         encoder = settle(info, job.encode, codec, target.container)
         size = output_size(info, job, encoder.step)
         encoder.check(size)
+        if codec in UNJOINED:
+            job = replace(job, segment=Fraction(0))
         find_model(job.sample.model).stages(max(size[0] / info.width, size[1] / info.height))
         if job.strict and encoder.notes:
             raise UpscaleError(f"{job.target}: {encoder.notes[0]}, which --strict forbids")

@@ -22,8 +22,7 @@ from upscale.models.catalog import FOR_VIDEO, find_model, weights_digest
 from upscale.pipeline import Job
 
 FILMS = set(CONTAINERS) | {
-    ".3gp", ".asf", ".divx", ".dv", ".f4v", ".flv", ".m1v", ".m2v", ".mjpg", ".mpeg", ".mts", ".mxf",
-    ".ogv", ".rm", ".rmvb", ".vob", ".wmv",
+    ".3gp", ".divx", ".dv", ".f4v", ".flv", ".mjpg", ".rm", ".rmvb", ".vob",
 }  # fmt: skip
 """Suffixes of what is a film, or a damaged one; whatever else can be read as one is taken too."""
 

@@ -11,7 +11,8 @@ from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from upscale.media.hdr import NO_HDR, HdrMetadata, read_hdr
-from upscale.media.pixels import PixelFormat, describe, guessed_matrix, planar_name
+from upscale.media.light import SRGB, is_light
+from upscale.media.pixels import PixelFormat, describe, guessed_matrix, has_no_luma, planar_name
 from upscale.media.side_data import Inspector, display_matrix
 
 
@@ -38,7 +39,7 @@ class VideoInfo:
     pix_fmt: str
     """FFmpeg's name of the format that the decoder gives."""
     is_rgb: bool
-    """Whether that is RGB, or a palette of it, and had to be converted."""
+    """Whether that has no luma, as RGB has none, and had to be converted: see ``pixels.has_no_luma``."""
     has_alpha: bool
     color: Color
     sample_aspect_ratio: Fraction | None
@@ -61,6 +62,8 @@ class VideoInfo:
     """The kinds of side data of its first frame: see ``side_data.Inspector.kinds``."""
     chroma_left: bool = True
     """Whether subsampled chroma sits on every other luma column (MPEG-2 and after), or between (JPEG)."""
+    plays: int | None = None
+    """How often an animation plays, 0 without end; None for a film."""
 
     @property
     def is_picture(self) -> bool:
@@ -117,13 +120,21 @@ def describe_stream(
     fmt = first.format if first is not None else stream.format
     color = first if first is not None else context
     planar = planar_name(fmt.name)
-    converted = fmt.is_rgb or fmt.has_palette
+    converted = has_no_luma(fmt)
     color_range = ColorRange.MPEG if converted else _known(color.color_range, context.color_range, 0)
     # Players take untagged pictures by their size, which changes here: so the tag is made explicit.
     width, height = (first.width, first.height) if first is not None else (context.width, context.height)
     matrix = _known(color.colorspace, context.colorspace, UNSPECIFIED)
     if converted or matrix == UNSPECIFIED:
         matrix = guessed_matrix(width, height)
+    tags = (
+        _known(color.color_primaries, context.color_primaries, UNSPECIFIED),
+        _known(color.color_trc, context.color_trc, UNSPECIFIED),
+    )
+    if fmt.name.startswith("xyz"):  # what it is converted to is what players take untagged pictures for
+        tags = UNSPECIFIED, UNSPECIFIED
+    if is_light(fmt.name):
+        tags = tags[0], SRGB
     inspector = Inspector()
     data = inspector.readable(first) if first is not None else {}
     return VideoInfo(
@@ -135,11 +146,7 @@ def describe_stream(
         pix_fmt=fmt.name,
         is_rgb=converted,
         has_alpha=any(component.is_alpha for component in fmt.components),
-        color=Color(
-            int(matrix),
-            _known(color.color_primaries, context.color_primaries, UNSPECIFIED),
-            _known(color.color_trc, context.color_trc, UNSPECIFIED),
-        ),
+        color=Color(int(matrix), *tags),
         sample_aspect_ratio=stream.sample_aspect_ratio or context.sample_aspect_ratio or None,
         time_base=Fraction((first is not None and first.time_base) or stream.time_base),
         average_rate=rate,

@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 
 from upscale.errors import UpscaleError
 from upscale.media.info import NUMBERED, location
+from upscale.media.light import as_shown, is_light
 from upscale.media.pixels import to_planes
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+LIGHT = (".exr", ".hdr", ".pfm")
+"""Of pictures of floats: see ``light``."""
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", *LIGHT}
 
 
 def find_pictures(folder: Path) -> list[Path]:
@@ -76,9 +80,10 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
 def _decoded(path: Path) -> av.VideoFrame:
     try:
         with av.open(location(path)) as container:
-            return next(container.decode(video=0))
+            frame = next(container.decode(video=0))
     except (av.FFmpegError, StopIteration) as error:
         raise UpscaleError(f"{path}: cannot be read as a picture ({error})") from error
+    return as_shown(frame) if is_light(frame.format.name) else frame
 
 
 def write_picture(path: Path, rgb: NDArray[np.uint8]) -> None:

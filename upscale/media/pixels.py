@@ -1,6 +1,6 @@
 """Pixel formats: between an av.VideoFrame and float planes, at the frame's own depth and range.
 
-Y'CbCr stays Y'CbCr. Only what has no luma of its own (RGB, palettes) is converted, once.
+Y'CbCr stays Y'CbCr. Only what has no luma of its own (RGB, palettes, X'Y'Z') and floats are converted.
 """
 
 import re
@@ -12,6 +12,8 @@ from av.video.frame import PictureType
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from numpy.typing import NDArray
 
+from upscale.media.frame import samples
+from upscale.media.light import as_shown, is_light
 from upscale.planes import Planes
 
 SUBSAMPLING = {"420": (2, 2), "422": (2, 1), "444": (1, 1), "440": (1, 2), "411": (4, 1), "410": (4, 4)}
@@ -90,17 +92,25 @@ _PLANAR = re.compile(r"(?:yuv(j?)a?(4\d\d)p|gray)(9|1[0246])?(?:le)?$")
 """Planar Y'CbCr (an alpha plane may follow) or grey: JPEG's mark, chroma layout, bits."""
 
 
+def has_no_luma(fmt: av.VideoFormat) -> bool:
+    """Whether pictures of that format are converted: RGB, a palette of it, or the X'Y'Z' of digital cinema.
+
+    FFmpeg counts none of X'Y'Z' as chroma; its scaler knows the gamma of 2.6 and the primaries."""
+    return bool(fmt.is_rgb or fmt.has_palette or fmt.is_bayer or fmt.name.startswith("xyz"))
+
+
 def planar_name(name: str) -> str:
     """The planar Y'CbCr or grey format that holds pixel format ``name`` at its depth.
 
-    Semi-planar, packed and big-endian formats keep their layout; RGB and palettes become 4:4:4.
+    Semi-planar, packed and big-endian formats keep their layout; what has no luma becomes 4:4:4,
+    and floats 16 bit.
     """
     if _PLANAR.match(name):
         return name
     fmt = av.VideoFormat(name)
-    bits = max(8, *(component.bits for component in fmt.components))
+    bits = 16 if is_light(name) else max(8, *(component.bits for component in fmt.components))
     depth = f"{bits}le" if bits > 8 else ""
-    if fmt.is_rgb or fmt.has_palette or fmt.is_bayer:
+    if has_no_luma(fmt):
         return f"yuv444p{depth}"
     if not any(component.is_chroma for component in fmt.components):
         return f"gray{depth}"
@@ -130,10 +140,10 @@ def to_planes(frame: av.VideoFrame) -> Planes:
     """
     frame = as_planar(frame)
     pixels = describe(frame.format.name, frame.color_range)
-    luma = pixels.to_float(_codes(frame.planes[0], pixels), chroma=False)[np.newaxis]
+    luma = pixels.to_float(samples(frame.planes[0], pixels.dtype), chroma=False)[np.newaxis]
     if pixels.subsampling is None:
         return (luma,)
-    chroma = np.stack([_codes(plane, pixels) for plane in frame.planes[1:3]])
+    chroma = np.stack([samples(plane, pixels.dtype) for plane in frame.planes[1:3]])
     return luma, pixels.to_float(chroma, chroma=True)
 
 
@@ -150,22 +160,24 @@ def from_planes(planes: Planes, pixels: PixelFormat, like: av.VideoFrame | None 
         frame.make_writable()
         frame.pict_type = PictureType.NONE
     frame.color_range = ColorRange.JPEG if pixels.full_range else ColorRange.MPEG
-    _codes(frame.planes[0], pixels)[:] = pixels.to_codes(planes[0][0], chroma=False)
+    samples(frame.planes[0], pixels.dtype)[:] = pixels.to_codes(planes[0][0], chroma=False)
     if pixels.subsampling is not None:
         across, down = pixels.chroma_size(width, height)
         if len(planes) != 2 or planes[1].shape != (2, down, across):
             raise ValueError(f"{pixels.name} of {width}x{height} wants chroma [2, {down}, {across}]")
         for plane, values in zip(frame.planes[1:3], planes[1], strict=True):
-            _codes(plane, pixels)[:] = pixels.to_codes(values, chroma=True)
+            samples(plane, pixels.dtype)[:] = pixels.to_codes(values, chroma=True)
     return frame
 
 
 def as_planar(frame: av.VideoFrame) -> av.VideoFrame:
     """``frame`` in the planar format of its depth: itself where it is in one already."""
+    if is_light(frame.format.name):
+        frame = as_shown(frame)
     name = planar_name(frame.format.name)
     if name == frame.format.name:
         return frame
-    if frame.format.is_rgb or frame.format.has_palette:
+    if has_no_luma(frame.format):
         return frame.reformat(
             format="yuv444p16le",
             dst_colorspace=guessed_matrix(frame.width, frame.height),
@@ -181,9 +193,3 @@ def guessed_matrix(width: int, height: int) -> Colorspace:
     With the limits that mpv uses: 576 lines, or 1280 columns.
     """
     return Colorspace.ITU709 if width >= 1280 or height > 576 else Colorspace.ITU601
-
-
-def _codes(plane: av.video.plane.VideoPlane, pixels: PixelFormat) -> NDArray[np.integer]:
-    """The samples of a plane as a writable view [h, w], without the padding at the end of its lines."""
-    samples = np.frombuffer(memoryview(plane), pixels.dtype)
-    return samples.reshape(-1, plane.line_size // pixels.dtype.itemsize)[: plane.height, : plane.width]

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -58,6 +59,8 @@ class Upscaler:
 
     ``subsampling`` is luma pixels per chroma sample (across, down), or None for grey. Loads its weights,
     and raises UpscaleError if they or the device are not there.
+
+    May be shared by threads: one frame is begun at a time, as it is compared with the one before.
     """
 
     def __init__(
@@ -91,6 +94,8 @@ class Upscaler:
         """Frames that were, bit for bit, the one before."""
         self._transfers = Transfers(self.device)
         self._before: tuple[Planes, int, Callable[[], Planes]] | None = None
+        self._turn = threading.Lock()
+        """Held by the thread that uses what is kept of the frame before: here, in tiles and in noise."""
 
     @classmethod
     def for_pictures(cls, source: Sequence[int], scale: int, options: SampleOptions) -> Self:
@@ -160,15 +165,16 @@ class Upscaler:
         Not to be changed: the next frames may share parts of it.
         """
         time = time if self.options.grain == "moving" and self.temperature > 0 else 0
-        if self._before is not None and self._before[1] == time and _same(self._before[0], planes):
-            self.reused += 1
-            return self._before[2]
-        stages, low, chroma = self._read(planes)
-        luma, chroma = self._enlarged(stages, low, chroma, time)
-        luma, chroma = self._fit(luma, chroma, self.target)
-        answer = self._transfers.down((luma,) if chroma is None else (luma, chroma))
-        self._before = planes, time, answer
-        return answer
+        with self._turn:
+            if self._before is not None and self._before[1] == time and _same(self._before[0], planes):
+                self.reused += 1
+                return self._before[2]
+            stages, low, chroma = self._read(planes)
+            luma, chroma = self._enlarged(stages, low, chroma, time)
+            luma, chroma = self._fit(luma, chroma, self.target)
+            answer = self._transfers.down((luma,) if chroma is None else (luma, chroma))
+            self._before = planes, time, answer
+            return answer
 
     @torch.inference_mode()
     def detail(self, planes: Planes, box: Box) -> Planes:
@@ -176,26 +182,27 @@ class Upscaler:
         frame has there, rounding aside, unless its scale is not a native one or the model is not seamless.
 
         planes : as of ``begin``. The box is in input pixels, and begins at even ones."""
-        stages, low, chroma = self._read(planes)
-        height, width = low.shape[2:]
-        seen = box.grown(sum(stage.reach for stage in stages), 4, (height, width))
-        low = low[:, :, seen.top : seen.top + seen.height, seen.left : seen.left + seen.width]
-        if chroma is not None and self.subsampling is not None:
-            across, down = self.subsampling
-            rows = slice(seen.top // down, -(-(seen.top + seen.height) // down))
-            columns = slice(seen.left // across, -(-(seen.left + seen.width) // across))
-            chroma = chroma[:, :, rows, columns]
-        luma, chroma = self._enlarged(stages, low, chroma, 0, (seen.top, seen.left))
-        ratio = self.target[0] / height, self.target[1] / width
-        size = round(seen.height * ratio[0]), round(seen.width * ratio[1])
-        luma, chroma = self._fit(luma, chroma, size)
-        top, left = round((box.top - seen.top) * ratio[0]), round((box.left - seen.left) * ratio[1])
-        high, wide = round(box.height * ratio[0]), round(box.width * ratio[1])
-        parts = [luma[:, :, top : top + high, left : left + wide]]
-        if chroma is not None and self.subsampling is not None:
-            rows = slice(top // down, -(-(top + high) // down))
-            parts.append(chroma[:, :, rows, left // across : -(-(left + wide) // across)])
-        return self._transfers.down(parts)()
+        with self._turn:
+            stages, low, chroma = self._read(planes)
+            height, width = low.shape[2:]
+            seen = box.grown(sum(stage.reach for stage in stages), 4, (height, width))
+            low = low[:, :, seen.top : seen.top + seen.height, seen.left : seen.left + seen.width]
+            if chroma is not None and self.subsampling is not None:
+                across, down = self.subsampling
+                rows = slice(seen.top // down, -(-(seen.top + seen.height) // down))
+                columns = slice(seen.left // across, -(-(seen.left + seen.width) // across))
+                chroma = chroma[:, :, rows, columns]
+            luma, chroma = self._enlarged(stages, low, chroma, 0, (seen.top, seen.left))
+            ratio = self.target[0] / height, self.target[1] / width
+            size = round(seen.height * ratio[0]), round(seen.width * ratio[1])
+            luma, chroma = self._fit(luma, chroma, size)
+            top, left = round((box.top - seen.top) * ratio[0]), round((box.left - seen.left) * ratio[1])
+            high, wide = round(box.height * ratio[0]), round(box.width * ratio[1])
+            parts = [luma[:, :, top : top + high, left : left + wide]]
+            if chroma is not None and self.subsampling is not None:
+                rows = slice(top // down, -(-(top + high) // down))
+                parts.append(chroma[:, :, rows, left // across : -(-(left + wide) // across)])
+            return self._transfers.down(parts)()
 
     def _read(self, planes: Planes) -> tuple[list[_Stage], Tensor, Tensor | None]:
         """What a whole frame goes through; and, on the device, all that the first network reads of it, and

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from upscale.errors import UsageError
 from upscale.planes import Planes
@@ -42,6 +43,10 @@ class Crop:
             raise UsageError(
                 f"a crop must begin at a multiple of {across} and {down} here, not {self.x}, {self.y}"
             )
+
+    def of(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What is inside of an array [H, W, ...], as a view."""
+        return picture[self.y : self.y + self.height, self.x : self.x + self.width]
 
     def __call__(self, planes: Planes, subsampling: tuple[int, int] | None) -> Planes:
         """The planes inside, as views."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 import av
 from av.container import InputContainer
@@ -19,6 +19,7 @@ from upscale.errors import UpscaleError, UsageError
 from upscale.media.cargo import Cargo, is_cover, lasting
 from upscale.media.frame import Extras, Frame
 from upscale.media.info import VideoInfo, describe_stream, location, stream_duration
+from upscale.media.light import from_light, is_light, light_of
 from upscale.media.part import Part, Stretch
 from upscale.media.picture import first_number, is_sequence, sequence_location
 from upscale.media.pipe import STANDARD, InputPipe, StoppedError, standard_input
@@ -26,11 +27,14 @@ from upscale.media.pixels import to_planes
 from upscale.media.read.crop import Crop, find_borders
 from upscale.media.read.filters import PULLDOWN, conformed, progressive, without_pulldown
 from upscale.media.read.losses import Losses
-from upscale.media.read.matroska import TrackEntry, read_entries, second_listings
+from upscale.media.read.matroska import read_entries, second_listings
+from upscale.media.read.plays import read_plays
 from upscale.media.read.rate import find_rate
 from upscale.media.read.reading import Reading
 from upscale.media.side_data import WRITTEN, Inspector
 from upscale.planes import Planes
+
+Parsed = TypeVar("Parsed")
 
 SAMPLES = 24
 """Frames that are looked at, all over the film, to judge it: for black borders, say."""
@@ -90,8 +94,10 @@ class Source:
         self.path, self._read = path, read
         self.notes: list[str] = []
         self.remarks: list[str] = []
+        self._inspector = Inspector()
         self._pipe = standard_input() if path == STANDARD else None
-        entries = _track_entries(path, file or self._pipe)
+        entries = _parsed(path, file or self._pipe, read_entries)
+        plays = _parsed(path, file or self._pipe, read_plays)
         self._container = _open(path, file or self._pipe)
         try:
             # The first of the twins gets the packets, and is what ``_video_stream`` takes.
@@ -114,7 +120,7 @@ class Source:
             self._opening: VideoFrame | None = None
             self._reading, self._pictures, self._first = self._begin()
             self._opening = self._first
-            self.info = self._describe()
+            self.info = replace(self._describe(), plays=plays)
             self.crop = self._choose_crop(read.crop)
             if self.crop is not None:
                 self.info = replace(self.info, width=self.crop.width, height=self.crop.height)
@@ -191,7 +197,6 @@ class Source:
         shift = round(part.shift / tick)
         steps = self._steps
         missing = reading.gaps.missing
-        inspector = Inspector()
         shown: Frame | None = None
         lost: tuple[int, list[str]] = (0, [])
         for picture in itertools.chain([self._first] if self._first else [], self._pictures):
@@ -209,9 +214,7 @@ class Source:
                 self.losses.frames, self.losses.reasons = lost[0], list(lost[1])
             if not is_shown:
                 continue
-            kinds = inspector.kinds(picture)
-            extras = Extras(picture, kinds) if kinds & WRITTEN else None
-            shown = Frame(self._planes(picture), pts, picture.duration or 0, tick, extras)
+            shown = Frame(self._planes(picture), pts, picture.duration or 0, tick, self._extras(picture))
             yield shown
             if is_own:
                 lost = self.losses.frames, list(self.losses.reasons)
@@ -310,6 +313,14 @@ class Source:
         planes = to_planes(picture)
         return planes if self.crop is None else self.crop(planes, self.info.pixels.subsampling)
 
+    def _extras(self, picture: VideoFrame) -> Extras | None:
+        """See ``Frame.extras``."""
+        kinds = self._inspector.kinds(picture)
+        if is_light(picture.format.name):
+            cropped = picture if self.crop is None else from_light(self.crop.of(light_of(picture)))
+            return Extras(cropped, kinds)
+        return Extras(picture, kinds) if kinds & WRITTEN else None
+
     def _describe(self) -> VideoInfo:
         info = describe_stream(self._container, self._video, self.path, self.rate, self._first)
         if info.average_rate is None or self._first is None:
@@ -401,8 +412,11 @@ def _prominence(stream: av.VideoStream, longest: float) -> tuple[bool, bool, boo
     )
 
 
-def _track_entries(path: Path, file: InputPipe | FilmFile | None) -> list[TrackEntry]:
-    """What a Matroska file lists; ``file`` stands at its beginning before and after."""
+def _parsed(
+    path: Path, file: InputPipe | FilmFile | None, parse: Callable[[Callable[[int], bytes]], Parsed]
+) -> Parsed:
+    """What ``parse`` makes of the bytes at the beginning of a film, which it gets by the number; ``file``
+    stands there before and after."""
     if isinstance(file, InputPipe):
         taken: list[bytes] = []
 
@@ -411,22 +425,22 @@ def _track_entries(path: Path, file: InputPipe | FilmFile | None) -> list[TrackE
             return taken[-1]
 
         try:
-            return read_entries(read)
+            return parse(read)
         except StoppedError as error:
             raise error.by from None
         finally:
             file.unread(b"".join(taken))
     try:
         if file is not None:
-            entries = read_entries(file.read)
+            parsed = parse(file.read)
             file.seek(0)
-            return entries
+            return parsed
         if path.is_file():  # what comes out of a named pipe would be gone
             with path.open("rb") as opened:
-                return read_entries(opened.read)
+                return parse(opened.read)
     except OSError:  # told when the film is opened
         pass
-    return []
+    return parse(lambda size: b"")
 
 
 def _video_stream(container: InputContainer, path: Path) -> av.VideoStream:

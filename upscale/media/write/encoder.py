@@ -22,6 +22,7 @@ from upscale.errors import UsageError
 from upscale.media.frame import Extras
 from upscale.media.hdr import encoder_parameters
 from upscale.media.info import VideoInfo
+from upscale.media.light import LINEAR, as_light, is_light
 from upscale.media.pixels import SCALER, SUBSAMPLING, PixelFormat, describe, from_planes, planar_name
 from upscale.media.side_data import CAMERA, CAPTIONS, HIDDEN, PROFILE, ROTATION
 from upscale.media.write import gif
@@ -50,6 +51,11 @@ DEFAULT_CODECS = {
     "webm": "libvpx-vp9",
     "yuv4mpegpipe": "rawvideo",
     "gif": "gif",
+    "apng": "apng",
+    "asf": "wmv2",
+    "hevc": "libx265",
+    "mpeg1video": "mpeg1video",
+    "mpeg2video": "mpeg2video",
     ".png": "png",
     ".jpg": "mjpeg",
     ".jpeg": "mjpeg",
@@ -57,30 +63,66 @@ DEFAULT_CODECS = {
     ".tiff": "tiff",
     ".bmp": "bmp",
     ".webp": "libwebp",
+    ".exr": "exr",
+    ".hdr": "hdr",
+    ".pfm": "pfm",
 }
 """Container, or suffix of a picture -> what is encoded there unless one says otherwise."""
 
 SUGGESTED = ("libx264", "libx265", "libsvtav1", "ffv1", "prores_ks")
 
-COUNTING = {"avi", "yuv4mpegpipe", "image2", "mpeg1video", "mpeg2video"}
+INSTEAD = {"ogg": (".webm", ".mkv"), "ogv": (".webm", ".mkv")}
+"""Containers of pictures that nothing here encodes, and what to take instead."""
+
+COUNTING = {"avi", "yuv4mpegpipe", "image2", "mpeg1video", "mpeg2video", "h264", "hevc", "mxf"}
 """Containers and encoders in which a time is the number of a frame."""
+
+ROUNDED = Fraction(1, 5000)
+"""By what share a rate may be off because times are rounded; 24 and 23.976 are further apart."""
+
+RAW_MPEG = {"mpeg1video", "mpeg2video"}
+"""Containers without any times, whose pictures follow each other at a rate of the encoder's."""
 
 CLOCKS = {"gif": Fraction(1, 100)}
 """Containers with a clock of their own, and its tick; no two frames have the same time."""
 
+UNJOINED = {"apng"}
+"""Encoders whose packets tell more than their bytes, so that segments of them cannot be joined."""
+
 COARSEST = {"mpeg4": 65535}
 """Ticks a second that an encoder can count."""
 
+NTSC = Fraction(1000, 1001)
+
+MPEG1_RATES = (
+    24 * NTSC,
+    *map(Fraction, (24, 25)),
+    30 * NTSC,
+    *map(Fraction, (30, 50)),
+    60 * NTSC,
+    Fraction(60),
+)
+"""Frames a second in MPEG-1; FFmpeg lists more, which are no standard, and refuses them."""
+
+MXF_RATES = (
+    *(NTSC * rate for rate in (24, 30, 48, 60, 120)),
+    *map(Fraction, (24, 25, 30, 48, 50, 60, 72, 75, 90, 96, 100, 120, 125)),
+)
+"""Frames a second that FFmpeg's muxer knows."""
+
 SHAPING = {
     "libx264", "libx264rgb", "libx265", "mpeg1video", "mpeg2video", "mpeg4", "mjpeg", "dvvideo", "gif",
-    "h264_nvenc", "hevc_nvenc", "h264_qsv", "hevc_qsv", "h264_amf", "hevc_amf",
+    "exr", "h264_nvenc", "hevc_nvenc", "h264_qsv", "hevc_qsv", "h264_amf", "hevc_amf",
 }  # fmt: skip
 """Encoders that write the shape of pixels into their stream: PyAV tells it to mp4 and mov alone."""
 
 JPEG = {"mjpeg", "ljpeg"}
 """Encoders of JFIF pictures, which are full range and BT.601 by definition."""
 
-STILLS = {"png", "tiff", "bmp", "gif"}
+LIGHT = {"exr", "hdr", "pfm"}
+"""Encoders of linear light: see ``light``."""
+
+STILLS = {"png", "tiff", "bmp", "gif", *LIGHT}
 """Encoders of pictures that are RGB, or grey and full range, to whoever reads them."""
 
 SIDE_DATA = {
@@ -96,6 +138,9 @@ EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_
 
 PROBE = "matroska"
 """The container that an encoder is tried out for; any will do."""
+
+HDR_TRANSFERS = {16, 18}
+"""PQ and HLG, as code points of ITU-T H.273."""
 
 RAW_FORMATS = [
     f"{layout}{depth}"
@@ -217,32 +262,41 @@ class Encoder:
         return [f"the {kind} of the picture was left out: {self.codec} does not write it" for kind in lost]
 
     def frame(self, planes: Planes, extras: Extras | None = None) -> VideoFrame:
-        """The picture to encode, or to give a palette, with as much of ``extras`` as it writes."""
-        like = extras.frame if extras is not None and extras.kinds & self.writes else None
-        picture = from_planes(planes, self.planar, like)
+        """The picture to encode, or to give a palette. It takes over of ``extras`` what it can write: side
+        data, or what is brighter than white."""
+        source = None if extras is None else extras.frame
+        is_bright = source is not None and is_light(source.format.name)
+        carries = extras is not None and not is_bright and bool(extras.kinds & self.writes)
+        picture = from_planes(planes, self.planar, source if carries else None)
         if not self.converts:
             return picture
         rgb = _is_rgb(self.pix_fmt)
-        return picture.reformat(
-            format="bgra" if self.has_palette else self.pix_fmt,
+        name = "bgra" if self.has_palette else self.pix_fmt
+        if is_light(self.pix_fmt):
+            name = "rgb48le" if rgb else "gray16le"
+        picture = picture.reformat(
+            format=name,
             src_colorspace=SCALER.get(self.source_matrix),
             dst_colorspace=SCALER.get(self.matrix) if not rgb else None,
             src_color_range=ColorRange.JPEG if self.planar.full_range else ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG if self.full_range else ColorRange.MPEG,
             interpolation=EXACT,
         )
+        return as_light(picture, source) if is_light(self.pix_fmt) else picture
 
     def _set(self, context: VideoCodecContext, size: tuple[int, int], container: str) -> None:
         context.width, context.height = size
         context.pix_fmt = self.pix_fmt
         context.time_base = self.tick
+        # PyAV takes the default away from the context of a stream, and headers may tell it.
+        context.bit_rate = av.CodecContext.create(self.codec, "w").bit_rate or 0
         context.sample_aspect_ratio = self.aspect or Fraction(0, 1)
         context.color_range = ColorRange.JPEG if self.full_range else ColorRange.MPEG
         context.colorspace = self.matrix
         context.color_primaries, context.color_trc = self.tags
         context.thread_type, context.thread_count = "AUTO", ENCODER_THREADS
         context.flags |= Flags.frame_duration
-        if container == "avi":  # it counts frames, and knows no pts: no reordering either
+        if container in ("avi", "mxf"):  # they count frames, and know no pts: no reordering either
             context.max_b_frames = 0
         if self.codec in QSCALE_CODECS:
             context.flags |= Flags.qscale
@@ -290,7 +344,12 @@ def check_encoder(encode: EncodeOptions, codec: str) -> None:
 
 
 def default_codec(container: str, suffix: str) -> str:
-    """The encoder for a container, or a picture of that suffix, when nobody chose one."""
+    """The encoder for a container, or a picture of that suffix, when nobody chose one.
+
+    Raises UsageError where there is none."""
+    if container in INSTEAD:
+        others = " or ".join(INSTEAD[container])
+        raise UsageError(f"{container} is for Theora, which nothing here encodes; write {others}")
     return DEFAULT_CODECS.get(container) or DEFAULT_CODECS.get(suffix.lower(), DEFAULT_CODEC)
 
 
@@ -314,6 +373,12 @@ def settle(info: VideoInfo, encode: EncodeOptions, codec: str, container: str) -
         options |= {"level": "3", "slicecrc": "1"}  # damage to an archive is found, and stays in its slice
     if codec == "gif":
         options |= gif.OPTIONS
+    if codec == "exr":
+        options["compression"] = "zip16"
+    if codec in LIGHT and info.color.transfer in HDR_TRANSFERS:
+        raise UsageError(
+            f"{codec} holds linear light, which PQ and HLG are not made into; take .png or .tif"
+        )
     notes = _losses(info, codec, planar, pix_fmt)
     aspect = info.sample_aspect_ratio
     if aspect and codec == "gif":
@@ -334,6 +399,7 @@ def settle(info: VideoInfo, encode: EncodeOptions, codec: str, container: str) -
     for name, value in encode.codec_options:
         joined = name.endswith("-params") and name in options
         options[name] = f"{options[name]}:{value}" if joined else value
+    tick = _tick(info, codec, container)
     encoder = Encoder(
         codec=codec,
         planar=planar,
@@ -341,10 +407,10 @@ def settle(info: VideoInfo, encode: EncodeOptions, codec: str, container: str) -
         matrix=int(matrix),
         options=options,
         full_range=full_range,
-        tags=(info.color.primaries, info.color.transfer),
+        tags=(info.color.primaries, LINEAR if codec in LIGHT else info.color.transfer),
         aspect=aspect,
-        rate=info.average_rate,
-        tick=_tick(info, codec, container),
+        rate=1 / tick if _rates(codec) else info.average_rate,
+        tick=tick,
         counts_frames=bool({container, codec} & COUNTING) or container in CLOCKS,
         clock=container in CLOCKS,
         source_matrix=info.color.matrix,
@@ -363,13 +429,44 @@ def _has_avx512() -> bool:
 
 
 def _tick(info: VideoInfo, codec: str, container: str) -> Fraction:
-    """The source's, but for what has its own, counts frames alone, or not so finely."""
+    """The source's, but for what has its own, counts frames alone, or not so finely.
+
+    Raises UsageError for a container that does not know the film's rate."""
     if container in CLOCKS:
         return CLOCKS[container]
-    counts = container in COUNTING or codec in COUNTING
-    if counts or info.time_base.denominator > COARSEST.get(codec, 1 << 31):
-        return 1 / (info.steady_rate or Fraction(25))
+    rate = info.steady_rate or Fraction(25)
+    known = _rates(codec)
+    held = MXF_RATES if container == "mxf" else known if container in RAW_MPEG else ()
+    if held:
+        exact = [one for one in held if _fits(rate, one) == 1]
+        if not exact:
+            there = ", ".join(f"{float(one):.5g}" for one in sorted(set(held)))
+            raise UsageError(
+                f"{container} cannot tell {float(rate):.5g} frames a second; take .mov or .mkv ({there} go)"
+            )
+        return 1 / exact[0]
+    if known:  # a multiple of it, or the finest clock there is, beside whose ticks no time falls far
+        return 1 / min((one for one in known if _fits(rate, one)), default=max(known))
+    if container in COUNTING:
+        return 1 / rate
+    finest = COARSEST.get(codec, 1 << 31)
+    if info.time_base.denominator > finest:
+        # The frames of a steady film fall on its ticks, and those of any other hardly beside them.
+        return Fraction(1, finest // rate.numerator * rate.numerator or finest)
     return info.time_base
+
+
+def _rates(codec: str) -> tuple[Fraction, ...]:
+    """The only frames a second that an encoder knows; none where it takes any."""
+    if codec == "mpeg1video":
+        return MPEG1_RATES
+    return tuple(Fraction(str(rate)) for rate in av.Codec(codec, "w").frame_rates or ())
+
+
+def _fits(rate: Fraction, clock: Fraction) -> int:
+    """How many ticks of a ``clock``, ticks a second, each frame of a film lasts; 0 if that is no number."""
+    ticks = round(clock / rate)
+    return ticks if ticks and abs(clock / rate / ticks - 1) < ROUNDED else 0
 
 
 def output_format(
@@ -389,7 +486,8 @@ def output_format(
         name = min(names, key=lambda name: _distance(source, is_rgb, name))
     wanted = describe(planar_name(name), 0)
     if _is_rgb(name):
-        deep = PixelFormat(16, False, source.subsampling)
+        # swscale takes all grey for full range.
+        deep = PixelFormat(16, source.subsampling is None, source.subsampling)
         return deep if deep.exists else replace(deep, bits=source.bits), name
     full_range = source.full_range or name.startswith("yuvj") or codec in JPEG | STILLS
     made = PixelFormat(wanted.bits, full_range, source.subsampling)
@@ -406,6 +504,8 @@ def _losses(info: VideoInfo, codec: str, planar: PixelFormat, pix_fmt: str) -> l
         notes.append(f"the colours became 256 in each frame: {codec} holds no more")
     elif info.is_rgb and not encoded.is_rgb:
         notes.append(f"{info.pix_fmt} became Y'CbCr {pix_fmt}")
+    if is_light(info.pix_fmt) and codec not in LIGHT:
+        notes.append(f"light brighter than white, where there is any, was cut off: {codec} holds none")
     if info.has_alpha:
         notes.append(f"the alpha plane of {info.pix_fmt} was left out")
     bits = max(component.bits for component in encoded.components)
@@ -441,6 +541,8 @@ def _formats(name: str) -> list[str]:
     if codec.type != "video":
         raise UsageError(f"{name} encodes {codec.type}; try {', '.join(SUGGESTED)}")
     names = [fmt.name for fmt in codec.video_formats or ()] or RAW_FORMATS
+    if name in LIGHT:
+        return [fmt for fmt in names if fmt in ("gbrpf32le", "grayf32le")]
     usable = [fmt for fmt in names if _is_usable(fmt) and (name not in STILLS or not fmt.startswith("yuv"))]
     if name == "gif":
         usable.append("pal8")

@@ -52,7 +52,7 @@ class Encoding:
 
     def encode(self, picture: VideoFrame) -> list[Packet]:
         """The packets that are ready when ``picture``, which is the next, is given."""
-        if self._encoder.counts_frames:
+        if self._encoder.counts_frames or picture.time_base != self._encoder.tick:
             self._on_the_grid(picture)
         self.given += 1
         if self._encoder.codec in exif.FORMATS:
@@ -77,7 +77,7 @@ class Encoding:
         return [exif.added(packet, self._exif.popleft()) for packet in packets]
 
     def _on_the_grid(self, picture: VideoFrame) -> None:
-        """Give a frame a number of its own, in a container that counts frames, or ticks of its clock."""
+        """Give a frame a number of its own: its place, where frames are counted, or a tick of the clock."""
         assert picture.pts is not None
         assert picture.time_base is not None
         tick, at = self._encoder.tick, picture.pts * picture.time_base
@@ -85,7 +85,7 @@ class Encoding:
         self.moved |= abs(number * tick - at) > (tick / 2 if self._encoder.clock else MISPLACED)
         self._number = number
         lasts = 1
-        if self._encoder.clock:
+        if self._encoder.clock or not self._encoder.counts_frames:
             seconds = picture.duration * picture.time_base or 1 / (self._encoder.rate or Fraction(25))
             lasts = max(round(seconds / tick), 1)
         picture.pts, picture.time_base, picture.duration = number, tick, lasts

@@ -59,3 +59,8 @@ def joined(packets: Iterable[Packet]) -> Iterator[Packet]:
 def nearest_aspect(aspect: Fraction) -> Fraction:
     """The shape of pixels that GIF has a number for."""
     return Fraction(min(max(round(aspect * 64), 16), 270), 64)
+
+
+def loops(plays: int) -> str:
+    """What FFmpeg's muxer is told of pictures that are to come so often: how often they come again."""
+    return str(min(plays, 65536) - 1 or -1)

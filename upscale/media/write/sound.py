@@ -48,6 +48,8 @@ SAME_CHANNELS = {
     "7.1(wide-side)": "7.1",
 }
 """Layout -> the one of as many channels that more encoders know."""
+ONLY_RATE = {"mxf": 48000}
+"""Samples a second of all sound in a container."""
 
 LATE = Fraction(1, 100)
 """Seconds by which the times of sound may stray from its samples before silence fills the gap."""
@@ -70,7 +72,8 @@ class ConvertedSound:
         if default in ("", "none"):
             raise ValueError(f"{holder} takes no sound")
         self._decoder = source.codec_context
-        self.codec, self._rate, layout = _settings([*_without_losses(holder, source), default], source)
+        given = [*_without_losses(holder, source), default]
+        self.codec, self._rate, layout = _settings(given, source, ONLY_RATE.get(holder))
         stream = container.add_stream(self.codec, rate=self._rate, layout=layout)
         assert isinstance(stream, AudioStream)
         self.stream = stream
@@ -168,6 +171,8 @@ def _silence(like: AudioFrame, seconds: Fraction) -> AudioFrame:
 def holds_sound(container: OutputContainer, source: AudioStream) -> bool:
     """Whether the container takes the source's packets as they are, and players find them there."""
     codec, holder = source.codec_context.name, container.format.name
+    if ONLY_RATE.get(holder, source.rate) != source.rate:
+        return False
     if codec.startswith("pcm_"):
         if holder == "mp4":
             return False
@@ -184,14 +189,15 @@ def _without_losses(holder: str, source: AudioStream) -> list[str]:
     return [LOSSLESS[holder][source.codec_context.format.bytes > 2]]
 
 
-def _settings(codecs: list[str], source: AudioStream) -> tuple[str, int, str]:
+def _settings(codecs: list[str], source: AudioStream, only: int | None) -> tuple[str, int, str]:
     """The first encoder that opens, and the sample rate and layout nearest to the source's with which it
-    does: with all channels, if one of them can."""
+    does: with all channels, if one of them can. ``only`` is the one rate that the container knows, if it
+    does."""
     own = source.codec_context.layout.name
     own = UNORDERED.get(own, own)
     for layout in dict.fromkeys((own, SAME_CHANNELS.get(own, own), "stereo")):
         for codec in codecs:
-            rates = av.Codec(codec, "w").audio_rates or ()
+            rates = (only,) if only else av.Codec(codec, "w").audio_rates or ()
             rate = source.codec_context.sample_rate
             if rates and rate not in rates:
                 rate = min(rates, key=lambda other: (other < rate, abs(other - rate)))

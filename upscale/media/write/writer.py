@@ -16,8 +16,9 @@ from upscale.media.frame import Frame
 from upscale.media.info import VideoInfo
 from upscale.media.pipe import StoppedError
 from upscale.media.side_data import ROTATION
+from upscale.media.write import gif
 from upscale.media.write.destination import Destination
-from upscale.media.write.encoder import Encoder
+from upscale.media.write.encoder import COUNTING, Encoder
 from upscale.media.write.encoding import Encoding
 from upscale.media.write.tracks import WITH_CHAPTERS, add_tracks
 
@@ -164,7 +165,9 @@ class Writer:
     def tell_of_moved(self) -> None:
         """Note that frames were given other times than their own."""
         counts = "hundredths of a second, one frame in each" if self._encoder.clock else "frames"
-        note = f"times were moved: {self.destination.container} only counts {counts}"
+        container, codec = self.destination.container, self._encoder.codec
+        who = container if container in COUNTING or self._encoder.clock or codec not in COUNTING else codec
+        note = f"times were moved: {who} only counts {counts}"
         if note not in self.notes:
             self.notes.append(note)
 
@@ -245,6 +248,10 @@ def _container_options(
         return {"strict": "-1"}  # more than 8 bit
     if destination.container == "avi":
         return {"avoid_negative_ts": "disabled"}
+    if destination.container == "gif" and info.plays:
+        return {"loop": gif.loops(info.plays)}
+    if destination.container == "apng":
+        return {"plays": str(info.plays or 0)}
     if destination.container not in ("mp4", "mov"):
         return {}
     ticks = info.time_base.denominator
