@@ -1,5 +1,6 @@
 """Flow, windows, shots, noise and flicker: on pictures whose motion is known."""
 
+import itertools
 from collections.abc import Iterator
 
 import cv2
@@ -417,6 +418,80 @@ def test_cuts_are_not_flicker_motion_or_fades() -> None:
     black = np.zeros_like(first)
     assert is_cut(thumbnail(first), thumbnail(black))
     assert not is_cut(thumbnail(black), thumbnail(black))
+
+
+def scene(seed: int) -> Plane:
+    """A smooth picture in the whole range, as far from another one as two shots are."""
+    small = np.random.default_rng(seed).standard_normal((5, 7)).astype(np.float32)
+    large = cv2.resize(small, (200, 160), interpolation=cv2.INTER_CUBIC)
+    return ((large - large.min()) / np.ptp(large)).astype(np.float32)
+
+
+def framed(picture: Plane, kind: str, level: float = 0.0) -> Plane:
+    """The picture behind a border, [160, 240]: its own size for pillars, smaller for the others."""
+    shares = {"pillars": (1, 0.75), "letterbox": (0.74, 1), "window": (0.75, 0.7), "phone": (1, 0.4)}
+    share = shares.get(kind, (1, 1))
+    height, width = round(160 * share[0]), round(240 * share[1])
+    top, left = (160 - height) // 2, 240 - width if kind == "phone" else (240 - width) // 2
+    frame = np.full((160, 240), level, np.float32)
+    frame[top : top + height, left : left + width] = cv2.resize(picture, (width, height))
+    if kind == "round":
+        rows, columns = np.mgrid[:160, :240].astype(np.float32)
+        inside = np.clip((79 - np.hypot(rows - 79.5, columns - 119.5)) / 4, 0, 1)  # with a soft edge
+        frame = level + inside * (frame - level)
+    return frame
+
+
+FRAMES = ["pillars", "letterbox", "window", "phone", "round"]
+
+
+@pytest.mark.parametrize("noise", [0, 3 / 255])
+@pytest.mark.parametrize("level", [0, 0.02, 0.4, 1])
+@pytest.mark.parametrize("kind", FRAMES)
+def test_cuts_are_seen_behind_borders(kind: str, level: float, noise: float) -> None:
+    shots = [grainy(framed(scene(seed), kind, level), seed, noise) for seed in range(10)]
+    missed = [
+        (one, other)
+        for one, other in itertools.permutations(range(10), 2)
+        if is_cut(thumbnail(scene(one)), thumbnail(scene(other)))
+        and not is_cut(thumbnail(shots[one]), thumbnail(shots[other]))
+    ]
+    assert len(missed) <= (
+        2 if kind == "round" else 0
+    )  # a circle shows half of a scene, which may be alike
+    black = framed(np.zeros_like(scene(0)), kind)
+    assert is_cut(thumbnail(black), thumbnail(framed(scene(0), kind)))
+    assert not is_cut(thumbnail(black), thumbnail(grainy(black, 1, noise)))
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_what_goes_on_behind_borders_is_no_cut(kind: str) -> None:
+    """Motion, a fade, a flash, grain."""
+    for seed in range(10):
+        picture = scene(seed)
+        first = framed(picture, kind)
+        changed = (picture * 0.6, shifted(picture, 8, 5), 0.3 + 0.7 * picture, grainy(picture, 1, 0.06))
+        for after in (*changed, np.minimum(1.6 * picture, 1)):
+            assert not is_cut(thumbnail(first), thumbnail(framed(after.astype(np.float32), kind)))
+
+
+def test_what_moves_on_a_dark_ground_is_no_cut() -> None:
+    """A small ball, which goes by more than half its own size in a frame."""
+    frames = np.zeros((6, 160, 200), np.float32)
+    for number, frame in enumerate(frames):
+        cv2.circle(frame, (40 + 12 * number, 80), 10, 0.8, -1)
+    for one, other in itertools.pairwise(frames):
+        assert not is_cut(thumbnail(one), thumbnail(other))
+
+
+def test_windows_end_at_cuts_behind_borders() -> None:
+    frames = [(framed(scene(seed), "pillars")[None],) for seed in (0, 1) for _ in range(8)]
+    found = Findings()
+    list(windowed(frames, found))
+    assert len(found.noise.shots) == 2
+    evened = [planes[0][0] for planes in deflickered(frames)]
+    for (before,), after in zip(frames, evened, strict=True):
+        np.testing.assert_allclose(after, before[0], atol=1e-5)
 
 
 def test_flicker_is_evened_out_within_the_shot() -> None:
