@@ -511,6 +511,82 @@ def test_flicker_is_evened_out_within_the_shot() -> None:
     assert flicker.frames == 38
 
 
+def brightness(gains: NDArray[np.float64], flicker: Flicker | None = None) -> NDArray[np.float64]:
+    """Of a picture that is lit so much, evened out, over what it is at 1."""
+    dark = texture() * 0.3
+    frames = [((dark * np.float32(gain))[None],) for gain in gains]
+    evened = [planes[0].mean(dtype=np.float64) for planes in deflickered(frames, flicker)]
+    return np.array(evened) / dark.mean(dtype=np.float64)
+
+
+TIMES = np.arange(50)
+
+LIGHT = {
+    "a flash": np.where(TIMES == 15, 3.2, 1),
+    "two flashes of two frames": np.where(np.isin(TIMES, (12, 13, 17, 18)), 2.0, 1),
+    "a flash of half a dozen frames": np.where((TIMES > 20) & (TIMES < 27), 1.8, 1),
+    "a dark frame": np.where(TIMES == 30, 0.2, 1),
+    "a lamp": np.where(TIMES < 25, 1, 2.0),
+    "a lamp that goes out": np.where(TIMES < 25, 1, 0.6),
+    "a small lamp": np.where(TIMES < 25, 1, 1.15),
+    "a lamp near the end": np.where(TIMES < 47, 1, 1.5),
+    "a fade to black": np.clip(1 - (TIMES - 15) / 25, 0, 1),
+    "a fade from black": np.clip((TIMES - 10) / 20, 0, 1),
+    "a fade at the end": np.clip(1 - (TIMES - 29) / 30, 0, 1),
+    "a slow fade": 1 - TIMES / 80,
+    "a light that is turned up": 1 + np.clip((TIMES - 20) / 12, 0, 1),
+}
+
+
+@pytest.mark.parametrize("gains", LIGHT.values(), ids=LIGHT.keys())
+def test_light_is_not_flicker(gains: NDArray[np.float64]) -> None:
+    np.testing.assert_allclose(brightness(gains), gains, atol=0.002)
+
+
+@pytest.mark.parametrize("kind", LIGHT)
+def test_what_pumps_is_evened_out_beside_other_light(kind: str) -> None:
+    gains = LIGHT[kind]
+    pumping = np.exp(np.random.default_rng(2).normal(0, 0.03, len(gains)))
+    lit = gains > 0.1
+    after = np.log(brightness(gains * pumping)[lit] / gains[lit])
+    left = np.abs(np.diff(after)).mean() / np.abs(np.diff(np.log(pumping[lit]))).mean()
+    # Where light changes fast, few frames tell the level of one.
+    assert left < (0.65 if "fade" in kind or "turned" in kind else 0.35)
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.04, 0.08, 0.15])
+def test_random_pumping_is_evened_out(sigma: float) -> None:
+    left = []
+    for seed in range(8):
+        gains = np.exp(np.random.default_rng(seed).normal(0, sigma, 50))
+        left.append(np.log(brightness(gains)).std() / np.log(gains).std())
+    assert np.mean(left) < 0.4
+
+
+WAVES = [1 + 0.06 * np.sin(2 * np.pi * (TIMES + 0.3) / period) for period in (2, 3, 5, 8, 12)]
+SHUTTERS = [np.where(TIMES % period == 0, 0.9, 1) for period in (2, 3, 4, 7)]
+ALTERNATING = np.where(TIMES % 2 == 0, 0.7, 1)
+
+
+@pytest.mark.parametrize("gains", [*WAVES, *SHUTTERS, ALTERNATING])
+def test_pumping_with_a_period_is_evened_out(gains: NDArray[np.float64]) -> None:
+    flicker = Flicker()
+    assert brightness(gains, flicker).std() < 0.25 * gains.std()
+    assert flicker.after < 0.25 * flicker.before
+
+
+def test_one_frame_that_is_a_little_lighter_changes_no_other() -> None:
+    gains = np.where(TIMES == 20, 1.2, 1)
+    np.testing.assert_allclose(brightness(gains), 1, atol=0.002)
+
+
+def test_a_flash_is_not_told_as_flicker() -> None:
+    flicker = Flicker()
+    brightness(LIGHT["a flash"], flicker)
+    assert flicker.before == pytest.approx(0, abs=1e-6)
+    assert flicker.frames == 47
+
+
 def test_a_steady_film_stays_as_it_is() -> None:
     frames = [(texture()[None],)] * 5
     for planes in deflickered(frames):
