@@ -77,7 +77,7 @@ def lit_alike(levels: NDArray[np.float64], here: int) -> NDArray[np.bool_]:
     By no more than LARGEST_GAIN from it, or by what is usual from one frame to the next: the median of the
     changes, which a flash or a lamp does not move."""
     logs = np.log(np.maximum(levels, DARKEST))
-    usual = DEVIATION * float(np.median(np.abs(np.diff(logs)))) if len(logs) > 2 else 0.0
+    usual = DEVIATION * _median(np.abs(np.diff(logs))) if len(logs) > 2 else 0.0
     alike: NDArray[np.bool_] = np.abs(logs - logs[here]) <= max(np.log(LARGEST_GAIN), PUMPING * usual)
     return alike
 
@@ -94,9 +94,9 @@ def steady_level(levels: NDArray[np.float64], here: int, alike: NDArray[np.bool_
     unseen = 1e-3 * float(levels[here])
     if len(values) < 3:
         return float(levels[here])
-    off = np.abs(values - np.median(values))
-    alone = off > ALONE * DEVIATION * np.median(off) + unseen
-    if alone.any() and alone.mean() < MANY and not (alone[1:] & alone[:-1]).any():
+    off = np.abs(values - _median(values))
+    alone = off > ALONE * DEVIATION * _median(off) + unseen
+    if 0 < np.count_nonzero(alone) < MANY * len(alone) and not (alone[1:] & alone[:-1]).any():
         times, values = times[~alone], values[~alone]
     count = len(values)
     sums = np.zeros((6, count + 1))
@@ -110,7 +110,7 @@ def steady_level(levels: NDArray[np.float64], here: int, alike: NDArray[np.bool_
     begins, ends, is_bend = _parts(count)
     part = sums[:, ends] - sums[:, begins]
     rest = whole[:, None] - part
-    left = np.add(_squares_left(part), _squares_left(rest))
+    left = np.stack(_squares_left(np.stack([part, rest], axis=1))).sum(axis=1)
     level = int(left[0].argmin())
     bend = int(np.where(is_bend, left[1], np.inf).argmin())
     place = min(int(np.searchsorted(times, 0.0)), count - 1)
@@ -119,6 +119,12 @@ def steady_level(levels: NDArray[np.float64], here: int, alike: NDArray[np.bool_
             own = part if begins[found] <= place < ends[found] else rest
             return _level(own[:, found], bends)
     return _level(whole, has_slope)
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    """In a tenth of the time that ``np.median`` takes for a few."""
+    ordered = sorted(values.tolist())
+    return (ordered[len(ordered) // 2] + ordered[(len(ordered) - 1) // 2]) / 2
 
 
 @functools.cache

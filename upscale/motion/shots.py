@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 THUMBNAIL = (64, 48)
 """Columns and rows of what is kept of a frame: fine enough to tell its borders."""
 
-READ = 5
+READ = 3
 """Rows of a frame, at least, that make one of its thumbnail: more would tell no more."""
 
 COMPARED = (16, 12)
@@ -90,7 +90,7 @@ def _alike(one: NDArray[np.float32], other: NDArray[np.float32], told: NDArray[n
     height, width = one.shape
     middle = np.s_[1 : height - 1, 1 : width - 1]
     # Most frames are like the one before, in the same place.
-    for y, x in sorted(itertools.product(range(3), repeat=2), key=lambda move: move != (1, 1)):
+    for y, x in ((1, 1), *itertools.product(range(3), repeat=2)):
         moved = np.s_[y : y + height - 2, x : x + width - 2]
         both = told[middle] & told[moved]
         first, second = one[middle][both], other[moved][both]
