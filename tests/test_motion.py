@@ -1,5 +1,6 @@
 """Flow, windows, shots, noise and flicker: on pictures whose motion is known."""
 
+import itertools
 from collections.abc import Iterator
 
 import cv2
@@ -419,6 +420,80 @@ def test_cuts_are_not_flicker_motion_or_fades() -> None:
     assert not is_cut(thumbnail(black), thumbnail(black))
 
 
+def scene(seed: int) -> Plane:
+    """A smooth picture in the whole range, as far from another one as two shots are."""
+    small = np.random.default_rng(seed).standard_normal((5, 7)).astype(np.float32)
+    large = cv2.resize(small, (200, 160), interpolation=cv2.INTER_CUBIC)
+    return ((large - large.min()) / np.ptp(large)).astype(np.float32)
+
+
+def framed(picture: Plane, kind: str, level: float = 0.0) -> Plane:
+    """The picture behind a border, [160, 240]: its own size for pillars, smaller for the others."""
+    shares = {"pillars": (1, 0.75), "letterbox": (0.74, 1), "window": (0.75, 0.7), "phone": (1, 0.4)}
+    share = shares.get(kind, (1, 1))
+    height, width = round(160 * share[0]), round(240 * share[1])
+    top, left = (160 - height) // 2, 240 - width if kind == "phone" else (240 - width) // 2
+    frame = np.full((160, 240), level, np.float32)
+    frame[top : top + height, left : left + width] = cv2.resize(picture, (width, height))
+    if kind == "round":
+        rows, columns = np.mgrid[:160, :240].astype(np.float32)
+        inside = np.clip((79 - np.hypot(rows - 79.5, columns - 119.5)) / 4, 0, 1)  # with a soft edge
+        frame = level + inside * (frame - level)
+    return frame
+
+
+FRAMES = ["pillars", "letterbox", "window", "phone", "round"]
+
+
+@pytest.mark.parametrize("noise", [0, 3 / 255])
+@pytest.mark.parametrize("level", [0, 0.02, 0.4, 1])
+@pytest.mark.parametrize("kind", FRAMES)
+def test_cuts_are_seen_behind_borders(kind: str, level: float, noise: float) -> None:
+    shots = [grainy(framed(scene(seed), kind, level), seed, noise) for seed in range(10)]
+    missed = [
+        (one, other)
+        for one, other in itertools.permutations(range(10), 2)
+        if is_cut(thumbnail(scene(one)), thumbnail(scene(other)))
+        and not is_cut(thumbnail(shots[one]), thumbnail(shots[other]))
+    ]
+    assert len(missed) <= (
+        2 if kind == "round" else 0
+    )  # a circle shows half of a scene, which may be alike
+    black = framed(np.zeros_like(scene(0)), kind)
+    assert is_cut(thumbnail(black), thumbnail(framed(scene(0), kind)))
+    assert not is_cut(thumbnail(black), thumbnail(grainy(black, 1, noise)))
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_what_goes_on_behind_borders_is_no_cut(kind: str) -> None:
+    """Motion, a fade, a flash, grain."""
+    for seed in range(10):
+        picture = scene(seed)
+        first = framed(picture, kind)
+        changed = (picture * 0.6, shifted(picture, 8, 5), 0.3 + 0.7 * picture, grainy(picture, 1, 0.06))
+        for after in (*changed, np.minimum(1.6 * picture, 1)):
+            assert not is_cut(thumbnail(first), thumbnail(framed(after.astype(np.float32), kind)))
+
+
+def test_what_moves_on_a_dark_ground_is_no_cut() -> None:
+    """A small ball, which goes by more than half its own size in a frame."""
+    frames = np.zeros((6, 160, 200), np.float32)
+    for number, frame in enumerate(frames):
+        cv2.circle(frame, (40 + 12 * number, 80), 10, 0.8, -1)
+    for one, other in itertools.pairwise(frames):
+        assert not is_cut(thumbnail(one), thumbnail(other))
+
+
+def test_windows_end_at_cuts_behind_borders() -> None:
+    frames = [(framed(scene(seed), "pillars")[None],) for seed in (0, 1) for _ in range(8)]
+    found = Findings()
+    list(windowed(frames, found))
+    assert len(found.noise.shots) == 2
+    evened = [planes[0][0] for planes in deflickered(frames)]
+    for (before,), after in zip(frames, evened, strict=True):
+        np.testing.assert_allclose(after, before[0], atol=1e-5)
+
+
 def test_flicker_is_evened_out_within_the_shot() -> None:
     random = np.random.default_rng(0)
     dark, light = texture() * 0.5, texture(5)
@@ -434,6 +509,82 @@ def test_flicker_is_evened_out_within_the_shot() -> None:
         assert np.mean(part) == pytest.approx(shot.mean(), rel=0.03)  # no halo across the cut
     assert flicker.after < 0.3 * flicker.before
     assert flicker.frames == 38
+
+
+def brightness(gains: NDArray[np.float64], flicker: Flicker | None = None) -> NDArray[np.float64]:
+    """Of a picture that is lit so much, evened out, over what it is at 1."""
+    dark = texture() * 0.3
+    frames = [((dark * np.float32(gain))[None],) for gain in gains]
+    evened = [planes[0].mean(dtype=np.float64) for planes in deflickered(frames, flicker)]
+    return np.array(evened) / dark.mean(dtype=np.float64)
+
+
+TIMES = np.arange(50)
+
+LIGHT = {
+    "a flash": np.where(TIMES == 15, 3.2, 1),
+    "two flashes of two frames": np.where(np.isin(TIMES, (12, 13, 17, 18)), 2.0, 1),
+    "a flash of half a dozen frames": np.where((TIMES > 20) & (TIMES < 27), 1.8, 1),
+    "a dark frame": np.where(TIMES == 30, 0.2, 1),
+    "a lamp": np.where(TIMES < 25, 1, 2.0),
+    "a lamp that goes out": np.where(TIMES < 25, 1, 0.6),
+    "a small lamp": np.where(TIMES < 25, 1, 1.15),
+    "a lamp near the end": np.where(TIMES < 47, 1, 1.5),
+    "a fade to black": np.clip(1 - (TIMES - 15) / 25, 0, 1),
+    "a fade from black": np.clip((TIMES - 10) / 20, 0, 1),
+    "a fade at the end": np.clip(1 - (TIMES - 29) / 30, 0, 1),
+    "a slow fade": 1 - TIMES / 80,
+    "a light that is turned up": 1 + np.clip((TIMES - 20) / 12, 0, 1),
+}
+
+
+@pytest.mark.parametrize("gains", LIGHT.values(), ids=LIGHT.keys())
+def test_light_is_not_flicker(gains: NDArray[np.float64]) -> None:
+    np.testing.assert_allclose(brightness(gains), gains, atol=0.002)
+
+
+@pytest.mark.parametrize("kind", LIGHT)
+def test_what_pumps_is_evened_out_beside_other_light(kind: str) -> None:
+    gains = LIGHT[kind]
+    pumping = np.exp(np.random.default_rng(2).normal(0, 0.03, len(gains)))
+    lit = gains > 0.1
+    after = np.log(brightness(gains * pumping)[lit] / gains[lit])
+    left = np.abs(np.diff(after)).mean() / np.abs(np.diff(np.log(pumping[lit]))).mean()
+    # Where light changes fast, few frames tell the level of one.
+    assert left < (0.65 if "fade" in kind or "turned" in kind else 0.35)
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.04, 0.08, 0.15])
+def test_random_pumping_is_evened_out(sigma: float) -> None:
+    left = []
+    for seed in range(8):
+        gains = np.exp(np.random.default_rng(seed).normal(0, sigma, 50))
+        left.append(np.log(brightness(gains)).std() / np.log(gains).std())
+    assert np.mean(left) < 0.4
+
+
+WAVES = [1 + 0.06 * np.sin(2 * np.pi * (TIMES + 0.3) / period) for period in (2, 3, 5, 8, 12)]
+SHUTTERS = [np.where(TIMES % period == 0, 0.9, 1) for period in (2, 3, 4, 7)]
+ALTERNATING = np.where(TIMES % 2 == 0, 0.7, 1)
+
+
+@pytest.mark.parametrize("gains", [*WAVES, *SHUTTERS, ALTERNATING])
+def test_pumping_with_a_period_is_evened_out(gains: NDArray[np.float64]) -> None:
+    flicker = Flicker()
+    assert brightness(gains, flicker).std() < 0.25 * gains.std()
+    assert flicker.after < 0.25 * flicker.before
+
+
+def test_one_frame_that_is_a_little_lighter_changes_no_other() -> None:
+    gains = np.where(TIMES == 20, 1.2, 1)
+    np.testing.assert_allclose(brightness(gains), 1, atol=0.002)
+
+
+def test_a_flash_is_not_told_as_flicker() -> None:
+    flicker = Flicker()
+    brightness(LIGHT["a flash"], flicker)
+    assert flicker.before == pytest.approx(0, abs=1e-6)
+    assert flicker.frames == 47
 
 
 def test_a_steady_film_stays_as_it_is() -> None:
