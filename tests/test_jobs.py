@@ -1,5 +1,6 @@
 """Segments, resuming, worker processes and folders: the same film, whatever happens on the way."""
 
+import errno
 import json
 import os
 import random
@@ -567,14 +568,85 @@ def test_an_interrupted_folder_says_which_film_was_at_work(
     assert "not begun" in result.stderr
 
 
-def test_a_report_that_cannot_be_written_is_told(film: Path, upscale: Run, tmp_path: Path) -> None:
-    footage, report = tmp_path / "footage", tmp_path / "report.json"
+@pytest.mark.parametrize("suffix", ["json", "html"])
+def test_a_report_that_cannot_be_written_is_told_before_the_work(
+    suffix: str, film: Path, upscale: Run, tmp_path: Path
+) -> None:
+    """Of a folder as of a film."""
+    footage, report = tmp_path / "footage", tmp_path / f"report.{suffix}"
     footage.mkdir()
     film.rename(footage / "in.mkv")
-    (tmp_path / ".report.json.part").mkdir()
-    result = upscale(footage, tmp_path / "out", "-s", 2, "-m", "nearest", "--report", report)
-    assert result.exit_code == 0
-    assert "report.json: cannot be written" in result.stderr
+    (tmp_path / f".report.{suffix}.part").mkdir()
+    source = footage if suffix == "json" else footage / "in.mkv"
+    result = upscale(source, tmp_path / "out.mkv", "-s", 2, "-m", "nearest", "--report", report)
+    assert result.exit_code == 1
+    assert f"report.{suffix}: cannot be written" in result.stderr
+    assert not (tmp_path / "out.mkv").exists()
+
+
+def test_a_report_that_fails_in_the_end_is_told_and_the_films_stay(
+    film: Path, upscale: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    footage = tmp_path / "footage"
+    footage.mkdir()
+    film.rename(footage / "in.mkv")
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("upscale.media.write.whole.write_whole", full)
+    report = tmp_path / "report.json"
+    result = upscale(footage, tmp_path / "out", "-s", 2, "-m", "nearest", "--report", report, "--json")
+    assert result.exit_code == 1
+    assert "report.json: cannot be written (No space left on device)" in result.stderr
+    assert json.loads(result.stdout)["done"] == 1
+    assert (tmp_path / "out" / "in.mkv").exists()
+
+
+def test_a_folder_replaces_no_file_but_its_own_report(film: Path, upscale: Run, tmp_path: Path) -> None:
+    footage, mine = tmp_path / "footage", tmp_path / "mine.json"
+    footage.mkdir()
+    film.rename(footage / "in.mkv")
+    (footage / "notes.json").write_bytes(b"mine")
+    mine.write_text('{"input": "elsewhere", "films": []}')
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    command = (footage, tmp_path / "out", "-s", 2, "-m", "nearest", "--report")
+    refusals = [
+        (footage / "in.mkv", ["-y"], 2, "ends in .json"),
+        (footage / "notes.json", ["-y"], 2, "lies in the folder that is read"),
+        (tmp_path / "out" / FINISHED, ["-y"], 2, "ends in .json"),
+        (mine, [], 1, "exists; use -y to overwrite it"),
+        (tmp_path / "none" / "report.json", [], 2, "no such folder"),
+        ("-", [], 2, "ends in .json"),
+    ]
+    for report, options, code, said in refusals:
+        result = upscale(*command, report, *options)
+        assert result.exit_code == code, result.output
+        assert said in result.stderr
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert upscale(*command, mine, "-y").exit_code == 0
+    assert json.loads(mine.read_text())["done"] == 1
+    assert upscale(*command, mine).exit_code == 0  # as a schedule has it, every night
+    assert json.loads(mine.read_text())["skipped"] == 1
+
+
+def test_the_films_of_a_folder_never_replace_what_is_read(film: Path, upscale: Run, tmp_path: Path) -> None:
+    """Where the folder that is read lies in the one that is written, or a link leads there."""
+    footage = tmp_path / "all" / "in"
+    for path in (footage / "a.mkv", footage / "in" / "a.mkv"):
+        path.parent.mkdir(exist_ok=True, parents=True)
+        shutil.copy(film, path)
+    before = {path: path.read_bytes() for path in footage.rglob("*.mkv")}
+    options = ("-s", 2, "-m", "nearest", "-y", "--json")
+    result = upscale(footage, tmp_path / "all", *options)
+    assert result.exit_code == 1
+    assert [one["status"] for one in json.loads(result.stdout)["films"]] == ["done", "failed"]
+    assert "lies in the folder that is read" in json.loads(result.stdout)["films"][1]["reason"]
+    (tmp_path / "out" / "in").mkdir(parents=True)
+    (tmp_path / "out" / "a.mkv").symlink_to(footage / "a.mkv")
+    result = upscale(footage, tmp_path / "out", *options)
+    assert [one["status"] for one in json.loads(result.stdout)["films"]] == ["failed", "done"]
+    assert {path: path.read_bytes() for path in footage.rglob("*.mkv")} == before
 
 
 def test_folders_that_cannot_be(film: Path, upscale: Run, tmp_path: Path) -> None:

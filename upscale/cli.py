@@ -457,7 +457,7 @@ def main(
     if suffix or ext or watch:
         raise UsageError("--suffix, --ext and --watch are for a folder; give one as INPUT")
     from upscale import pipeline
-    from upscale.media.write.destination import existing
+    from upscale.media.write.place import existing
 
     if skip_existing and existing(target):
         asked = [name for name, path in (("map", job.map), ("report", report)) if path is not None]
@@ -469,7 +469,7 @@ def main(
 
         if STANDARD in (source, target):
             raise UsageError("--report looks at both films once more; give INPUT and OUTPUT names")
-        check_report(report, overwrite)
+        check_report(report, job)
     if dry_run:
         with pipeline.prepared(job) as plan:
             _report(plan.summary, as_json, quiet=False, done=False)
@@ -549,21 +549,23 @@ def _run_folder(
         raise UsageError("--map is for one film; give a film as INPUT")
     find_model(job.sample.model)
     _check_color(job)
-    if report is not None and report.suffix.lower() in (".html", ".htm"):
+    # Any other suffix may be that of a film, or of the list of the finished ones.
+    if report is not None and report.suffix.lower() != ".json":
         raise UsageError(f"{report}: the report of a folder is JSON; give it a name that ends in .json")
     folder = Folder(job.source, job.target, suffix, ext, tell=functools.partial(_warn, style))
-    if report is not None and not report.parent.is_dir() and report.parent != job.target:
-        raise UsageError(f"{report.parent}: no such folder; make it first")
+    if report is not None:
+        folder.check_report(report, job.overwrite)
     if dry_run:
         for entry in folder.look():
             click.echo(f"{entry.source} -> {entry.target}")
         return
+    has_report = True
     try:
         run_folder(folder, job, executor(), style, skip_existing, watch)
     finally:
         told = folder.report()
         if report is not None:
-            _write_report(report, told, style)
+            has_report = _write_report(report, told, style)
         if style != "json" and not quiet:
             print_table(told)
     if style == "json":
@@ -572,18 +574,21 @@ def _run_folder(
         click.echo(json.dumps(told, indent=2))
     if not folder.entries:
         raise UpscaleError(f"{job.source}: no films in it")
-    if told["failed"] or any(entry.damaged for entry in folder.entries):
+    if told["failed"] or not has_report or any(entry.damaged for entry in folder.entries):
         sys.exit(UpscaleError.exit_code)
 
 
-def _write_report(path: Path, told: dict[str, Any], style: str) -> None:
+def _write_report(path: Path, told: dict[str, Any], style: str) -> bool:
+    """Whether there is a report. The films are made: what goes wrong now is a warning."""
     from upscale.media.write.whole import write_whole
 
     try:
         path.parent.mkdir(exist_ok=True)
         write_whole(path, (json.dumps(told, indent=2) + "\n").encode())
+        return True
     except OSError as error:
         _warn(style, f"{path}: cannot be written ({error.strerror})")
+        return False
 
 
 def _write_page(page: Path, summary: "Summary", command: list[str]) -> bool:

@@ -18,6 +18,7 @@ from upscale.media.picture import SUFFIXES as PICTURES
 from upscale.media.pipe import STANDARD
 from upscale.media.read.source import Source
 from upscale.media.write.destination import CONTAINERS
+from upscale.media.write.place import check_folder, check_small, is_part_of
 from upscale.models.catalog import FOR_VIDEO, find_model, weights_digest
 from upscale.pipeline import Job
 
@@ -103,10 +104,24 @@ class Folder:
         inside, outside = self.target.resolve(), self.source.resolve()
         if self.target.exists() and not self.target.is_dir():
             raise UsageError(f"{self.target}: is no folder; a folder of films becomes a folder")
+        check_folder(self.target)
         if inside == outside or outside in inside.parents:
             raise UsageError(f"{self.target}: lies in the folder that is read; choose another")
         if self.ext is not None and f".{self.ext.lstrip('.')}".lower() not in CONTAINERS:
             raise UsageError(f"no container is called {self.ext!r}; try --ext mp4, or mkv")
+
+    def check_report(self, path: Path, overwrite: bool) -> None:
+        """Raises UsageError or UpscaleError for a report that cannot be written, or would replace anything
+        but what an earlier run has reported of this folder."""
+        overwrite = overwrite or self._is_report(path)
+        check_small(path, overwrite, [self.source], made=self.target)
+
+    def _is_report(self, path: Path) -> bool:
+        try:
+            told = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            return False
+        return isinstance(told, dict) and told.get("input") == str(self.source) and "films" in told
 
     def look(self, settle: bool = False) -> list[Entry]:
         """The films that earlier calls have not returned yet, or that have changed, in natural order.
@@ -143,7 +158,10 @@ class Folder:
         for entry in entries:
             one = entry.job = replace(job, source=entry.source, target=entry.target)
             try:
-                if entry.target.exists() and skip_existing:
+                if is_part_of(entry.target, self.source):
+                    what = "lies in the folder that is read; choose another OUTPUT"
+                    entry.status, entry.reason = "failed", f"{entry.target}: {what}"
+                elif entry.target.exists() and skip_existing:
                     entry.status, entry.reason = "skipped", "the output exists"
                 elif not job.restart and self._is_finished(entry, one, finished):
                     clear_left_behind(entry.target)
