@@ -533,6 +533,39 @@ def test_a_film_that_grows_while_it_is_read_is_not_finished(
     assert "use -y to overwrite" in json.loads(again.stdout)["films"][0]["reason"]
 
 
+@pytest.mark.parametrize(
+    "hurt",
+    [
+        lambda lines: lines[0] + lines[1][:60],
+        lambda lines: lines[0] + lines[1][:60] + lines[2],  # as earlier versions went on
+        lambda lines: lines[0] + bytes(200),
+        lambda lines: b"\xff\xfe\n" + lines[0] + b'[1]\n{"output": []}\n{}\n' + lines[1][:-1],
+        lambda lines: b"",
+    ],
+    ids=["torn", "glued", "zeros", "no text", "empty"],
+)
+def test_the_list_of_finished_films_heals(
+    hurt: Callable[[list[bytes]], bytes], film: Path, upscale: Run, tmp_path: Path
+) -> None:
+    footage, restored = tmp_path / "footage", tmp_path / "restored"
+    footage.mkdir()
+    for number in (1, 2, 3):
+        shutil.copy(film, footage / f"{number}.mkv")
+    command = (footage, restored, "-s", 2, "-m", "nearest", "--json", "--segment", 0)
+    assert upscale(*command).exit_code == 0
+    journal = restored / FINISHED
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(hurt(lines))
+    left = journal.read_bytes()
+    unnoted = [json.loads(line)["output"] for line in lines if line.strip() not in left]
+    for name in unnoted:
+        (restored / name).unlink()
+    report = json.loads(upscale(*command).stdout)
+    assert (report["done"], report["skipped"], report["failed"]) == (len(unnoted), 3 - len(unnoted), 0)
+    report = json.loads(upscale(*command).stdout)
+    assert (report["done"], report["skipped"], report["failed"]) == (0, 3, 0)
+
+
 def test_names_of_outputs_stay_when_films_arrive(film: Path, upscale: Run, tmp_path: Path) -> None:
     footage, restored = tmp_path / "footage", tmp_path / "restored"
     footage.mkdir()

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from typing import Any
 
 from upscale import __version__
 from upscale.errors import UpscaleError, UsageError
+from upscale.jobs.journal import append, open_journal, read_journal
 from upscale.jobs.queue import Outcome, options_of
 from upscale.jobs.workspace import clear_left_behind, fingerprint
 from upscale.media.picture import SUFFIXES as PICTURES
@@ -191,11 +191,9 @@ class Folder:
         entry.reason = "; ".join(summary.warnings) or None
         name = {"output": self._name(entry), "input": str(entry.source.relative_to(self.source))}
         try:
-            line = json.dumps({**name, **self._state(entry, entry.job, outcome.fingerprint)})
-            with (self.target / FINISHED).open("a") as file:
-                file.write(line + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            record = name | self._state(entry, entry.job, outcome.fingerprint)
+            with open_journal(self.target / FINISHED) as file:
+                append(file, record)
         except OSError as error:
             self.tell(f"{self.target / FINISHED}: cannot be written ({error.strerror})")
 
@@ -246,18 +244,8 @@ class Folder:
 
     def _finished(self) -> dict[str, dict[str, Any]]:
         """Name of an output -> its state when it was finished."""
-        found: dict[str, dict[str, Any]] = {}
-        try:
-            lines = (self.target / FINISHED).read_text().splitlines()
-        except OSError:
-            return found
-        for line in lines:
-            try:
-                record = json.loads(line)
-                found[record.pop("output")] = record
-            except (ValueError, KeyError, AttributeError):
-                continue  # the power went in the middle of it
-        return found
+        records = read_journal(self.target / FINISHED)
+        return {str(record.pop("output")): record for record in records if "output" in record}
 
     def _is_finished(self, entry: Entry, job: Job, finished: dict[str, dict[str, Any]]) -> bool:
         """Whether the output stands there as a run has made it, of this input with these options."""
