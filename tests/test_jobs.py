@@ -25,14 +25,15 @@ import pytest
 from click.testing import Result
 from conftest import contents
 
+from upscale import __version__ as upscale_version
 from upscale.jobs.crew import Crew, Hand, Place
 from upscale.jobs.folder import FINISHED, Folder, natural
 from upscale.jobs.interrupts import SOFTLY, Interrupts
 from upscale.jobs.processes import Processes
-from upscale.jobs.queue import ATTEMPTS, Queue
+from upscale.jobs.queue import ATTEMPTS, Queue, asked_of
 from upscale.jobs.segments import BEGINNING, cut
 from upscale.jobs.work import Event, Inbox, Task, TaskDone, Worker
-from upscale.jobs.workspace import Workspace
+from upscale.jobs.workspace import SAMPLE, Workspace
 from upscale.media.read.index import FilmIndex
 from upscale.media.write.destination import work_folder
 from upscale.media.write.packets import DamagedPacketsError, PieceWriter, read_record
@@ -564,6 +565,71 @@ def test_the_list_of_finished_films_heals(
     assert (report["done"], report["skipped"], report["failed"]) == (len(unnoted), 3 - len(unnoted), 0)
     report = json.loads(upscale(*command).stdout)
     assert (report["done"], report["skipped"], report["failed"]) == (0, 3, 0)
+
+
+def test_a_shelf_stays_finished_when_dates_or_the_program_change(
+    film: Path, upscale: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    footage, restored = tmp_path / "footage", tmp_path / "restored"
+    footage.mkdir()
+    for name in ("1.mkv", "2.mkv"):
+        shutil.copy(film, footage / name)
+    command = (footage, restored, "-s", 2, "-m", "nearest", "--json", "--segment", 0)
+
+    def run(*options: object) -> tuple[list[str], list[str], int]:
+        result = upscale(*command, *options)
+        films = json.loads(result.stdout)["films"]
+        return [one["status"] for one in films], [one["reason"] or "" for one in films], result.exit_code
+
+    plain = "an earlier run has finished it"
+    assert run() == (["done"] * 2, [""] * 2, 0)
+    assert run() == (["skipped"] * 2, [plain] * 2, 0)
+    os.utime(footage / "1.mkv")
+    dated = f"{plain}; the input has another date, and the same content"
+    assert run() == (["skipped"] * 2, [dated, plain], 0)
+    assert run() == (["skipped"] * 2, [plain] * 2, 0)  # it was told
+    for path in restored.glob("*.mkv"):  # as a copy to another disk has them
+        os.utime(path, (1, 1))
+    assert run() == (["skipped"] * 2, [plain] * 2, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr("upscale.jobs.folder.weights_digest", lambda *model: "others")
+        assert run() == (["skipped"] * 2, [f"{plain}; by other weights (--restart makes it anew)"] * 2, 0)
+    monkeypatch.setattr("upscale.jobs.folder.__version__", "99.0")
+    old = f"{plain}; by version {upscale_version} (--restart makes it anew)"
+    assert run() == (["skipped"] * 2, [old] * 2, 0)
+    assert run("--restart") == (["done"] * 2, [""] * 2, 0)
+    assert run() == (["skipped"] * 2, [plain] * 2, 0)
+    statuses, reasons, code = run("--seed", 1)
+    assert (statuses, code) == (["failed"] * 2, 1)
+    assert "use -y to overwrite" in reasons[0]
+    assert run("--seed", 1, "--restart")[0] == ["failed"] * 2  # that is not what is asked for
+
+
+def test_a_film_whose_middle_has_changed_is_not_taken_for_finished(
+    film: Path, upscale: Run, tmp_path: Path
+) -> None:
+    source, restored = tmp_path / "footage" / "film.mkv", tmp_path / "restored"
+    source.parent.mkdir()
+    whole = film.read_bytes() + bytes(3 * SAMPLE)
+    source.write_bytes(whole)
+    command = (source.parent, restored, "-s", 2, "-m", "nearest", "--json", "--segment", 0)
+    upscale(*command)
+    middle = len(whole) // 2
+    source.write_bytes(whole[:middle] + b"x" + whole[middle + 1 :])
+    os.utime(source, (1, 1))
+    assert json.loads(upscale(*command).stdout)["failed"] == 1
+    source.write_bytes(whole)
+    assert json.loads(upscale(*command).stdout)["skipped"] == 1
+    (restored / "film.mkv").write_bytes((restored / "film.mkv").read_bytes()[:-1])
+    assert json.loads(upscale(*command).stdout)["failed"] == 1
+
+
+def test_only_options_that_were_asked_for_are_compared_between_versions() -> None:
+    job = Job(Path("in"), Path("out"))
+    assert asked_of(job) == {}
+    asked = replace(job, scale=2.0, overwrite=True, sample=SampleOptions(seed=3, threads=2))
+    assert asked_of(asked) == {"scale": 2.0, "sample": {"seed": 3}}
+    assert asked_of(replace(job, segment=Fraction(1, 2))) == {"segment": "1/2"}
 
 
 def test_names_of_outputs_stay_when_films_arrive(film: Path, upscale: Run, tmp_path: Path) -> None:

@@ -340,7 +340,11 @@ def _model_names(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     show_default=True,
     help="Length of a segment: finished ones survive an interruption. 0: no segments.",
 )
-@click.option("--restart", is_flag=True, help="Discard the segments that an earlier run has finished.")
+@click.option(
+    "--restart",
+    is_flag=True,
+    help="Discard what an earlier run has finished: segments, and a folder's films.",
+)
 @click.option(
     "--workers",
     type=click.IntRange(1),

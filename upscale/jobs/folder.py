@@ -1,7 +1,6 @@
 """A folder of films: which there are, where each goes, which are done already, and what became of them."""
 
 import contextlib
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -12,8 +11,8 @@ from typing import Any
 from upscale import __version__
 from upscale.errors import UpscaleError, UsageError
 from upscale.jobs.journal import append, open_journal, read_journal
-from upscale.jobs.queue import Outcome, options_of
-from upscale.jobs.workspace import clear_left_behind, fingerprint
+from upscale.jobs.queue import Outcome, asked_of
+from upscale.jobs.workspace import clear_left_behind, content_of, fingerprint, is_like
 from upscale.media.picture import SUFFIXES as PICTURES
 from upscale.media.pipe import STANDARD
 from upscale.media.read.source import Source
@@ -163,12 +162,15 @@ class Folder:
                     entry.status, entry.reason = "failed", f"{entry.target}: {what}"
                 elif entry.target.exists() and skip_existing:
                     entry.status, entry.reason = "skipped", "the output exists"
-                elif not job.restart and self._is_finished(entry, one, finished):
-                    clear_left_behind(entry.target)
-                    entry.status, entry.reason = "skipped", "an earlier run has finished it"
-                else:
+                elif (differs := self._finished_how(entry, one, finished)) is None:
                     entry.target.parent.mkdir(parents=True, exist_ok=True)
                     yield entry, one
+                elif job.restart:  # our own work, which is to be made anew
+                    yield entry, replace(one, overwrite=True)
+                else:
+                    clear_left_behind(entry.target)
+                    entry.status = "skipped"
+                    entry.reason = f"an earlier run has finished it{differs}"
             except OSError as error:
                 entry.status, entry.reason = "failed", f"{error.filename or entry.source}: {error.strerror}"
 
@@ -182,20 +184,29 @@ class Folder:
         if outcome.summary is None:
             entry.status, entry.reason = "failed", str(outcome.error)
             with contextlib.suppress(OSError):
-                if self._is_finished(entry, entry.job, self._finished()):
+                if self._finished_how(entry, entry.job, self._finished()) is not None:
                     entry.status, entry.reason = "skipped", "another run has finished it"
             return
         summary = outcome.summary
         entry.status, entry.frames, entry.seconds = "done", summary.frames, summary.seconds
         entry.damaged, entry.lost = summary.damaged, summary.lost
         entry.reason = "; ".join(summary.warnings) or None
-        name = {"output": self._name(entry), "input": str(entry.source.relative_to(self.source))}
         try:
-            record = name | self._state(entry, entry.job, outcome.fingerprint)
-            with open_journal(self.target / FINISHED) as file:
-                append(file, record)
+            is_same = fingerprint(entry.source) == outcome.fingerprint
+            content = content_of(entry.source) if is_same else None  # else it has changed meanwhile
+            made = fingerprint(entry.target)
         except OSError as error:
-            self.tell(f"{self.target / FINISHED}: cannot be written ({error.strerror})")
+            self.tell(f"{entry.source}: the next run will not know that it is done ({error.strerror})")
+            return
+        record = self._program(entry.job) | {
+            "output": self._name(entry),
+            "input": str(entry.source.relative_to(self.source)),
+            "asked": asked_of(entry.job),
+            "source": outcome.fingerprint,
+            "content": content,
+            "made": made,
+        }
+        self._append(record)
 
     def report(self) -> dict[str, Any]:
         """All entries, and how many ended how."""
@@ -247,25 +258,41 @@ class Folder:
         records = read_journal(self.target / FINISHED)
         return {str(record.pop("output")): record for record in records if "output" in record}
 
-    def _is_finished(self, entry: Entry, job: Job, finished: dict[str, dict[str, Any]]) -> bool:
-        """Whether the output stands there as a run has made it, of this input with these options."""
-        known = finished.get(self._name(entry))
-        if known is None or not entry.target.exists():
-            return False
-        state = self._state(entry, job, fingerprint(entry.source))
-        return all(known.get(key) == value for key, value in state.items())
+    def _append(self, record: dict[str, Any]) -> None:
+        try:
+            with open_journal(self.target / FINISHED) as file:
+                append(file, record)
+        except OSError as error:
+            self.tell(f"{self.target / FINISHED}: cannot be written ({error.strerror})")
 
-    def _state(self, entry: Entry, job: Job, source: dict[str, Any]) -> dict[str, Any]:
-        """What shows that an output is still that of an input and of options."""
+    def _finished_how(self, entry: Entry, job: Job, finished: dict[str, dict[str, Any]]) -> str | None:
+        """None unless the output stands there as a run has made it, of this input with these options. Else
+        what is different now, to be added to that: nothing, or another version and the like.
+
+        Raises OSError."""
+        known = finished.get(self._name(entry))
+        if known is None or not entry.target.exists() or known.get("asked") != asked_of(job):
+            return None
+        if not is_like(known.get("made"), fingerprint(entry.target)):
+            return None
+        differs = ""
+        source, program = fingerprint(entry.source), self._program(job)
+        if known.get("source") != source:
+            if not is_like(known.get("source"), source) or known.get("content") != content_of(entry.source):
+                return None
+            differs += "; the input has another date, and the same content"
+            # So that its content is read, and this is told, once.
+            self._append({"output": self._name(entry), **known, "source": source})
+        if known.get("version") != program["version"]:
+            differs += f"; by version {known.get('version')} (--restart makes it anew)"
+        elif known.get("weights") != program["weights"]:
+            differs += "; by other weights (--restart makes it anew)"
+        return differs
+
+    def _program(self, job: Job) -> dict[str, str]:
+        """What else an output depends on, which may change without making it wrong."""
         model = find_model(job.sample.model or FOR_VIDEO)
-        made_of = [__version__, source, options_of(job), weights_digest(model, job.color.wanted)]
-        text = json.dumps(made_of, sort_keys=True, default=str)
-        status = entry.target.stat()
-        return {
-            "job": hashlib.sha256(text.encode()).hexdigest(),
-            "bytes": status.st_size,
-            "changed": status.st_mtime_ns,
-        }
+        return {"version": __version__, "weights": weights_digest(model, job.color.wanted)}
 
 
 def natural(name: str) -> list[tuple[bool, int, str]]:
