@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from upscale.checks import check_here
 from upscale.errors import UpscaleError, UsageError
 from upscale.media.picture import is_sequence, numbered
 from upscale.media.pipe import STANDARD
@@ -38,6 +39,7 @@ def check_place(
         if there is not None and not overwrite:
             raise UpscaleError(f"{there}: exists; use -y to overwrite it{skipping}")
     except OSError as error:  # a name that is too long, a folder that may not be looked into
+        check_here()
         raise UpscaleError(f"{path}: cannot be written ({error.strerror})") from error
 
 
