@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -29,6 +30,7 @@ from upscale import __version__ as upscale_version
 from upscale.jobs.crew import Crew, Hand, Place
 from upscale.jobs.folder import FINISHED, Folder, natural
 from upscale.jobs.interrupts import SOFTLY, Interrupts
+from upscale.jobs.journal import append, open_journal
 from upscale.jobs.processes import Processes
 from upscale.jobs.queue import ATTEMPTS, Queue, asked_of
 from upscale.jobs.segments import BEGINNING, cut
@@ -773,6 +775,68 @@ def test_natural_order_and_names_that_meet(tmp_path: Path) -> None:
         (tmp_path / "in" / f"tape.{suffix}").touch()
     targets = [entry.target.name for entry in Folder(tmp_path / "in", tmp_path / "out").look()]
     assert targets == ["tape.mkv", "tape.mpg.mkv"]
+
+
+def test_names_that_differ_by_case_or_form_do_not_meet(tmp_path: Path) -> None:
+    """Where the outputs go, letters may have no case: also of folders, and of what was made earlier."""
+    names = ["a/1.mpg", "A/1.avi", "Tape.avi", "tape.mpg", "TAPE.AVI", "tape.avi", "caf\u00e9.vob"]
+    names += ["cafe\u0301.avi", "stra\u00dfe.avi", "STRASSE.vob", "tape.avi.mkv"]
+    for name in names:
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    if len(list((tmp_path / "in").rglob("*.*"))) < len(names):
+        pytest.skip("letters have no case here")
+    folder = Folder(tmp_path / "in", tmp_path / "out")
+    first = {entry.source: entry.target for entry in folder.look()}
+    assert len(first) == len(names)
+    meeting = {unicodedata.normalize("NFD", str(target).casefold()) for target in first.values()}
+    assert len(meeting) == len(names)
+    later = Folder(tmp_path / "in", tmp_path / "out").look()
+    assert {entry.source: entry.target for entry in later} == first
+    for path in first:  # a film that is found anew keeps its name
+        path.write_bytes(b"x")
+    assert {entry.source: entry.target for entry in folder.look()} == first
+    assert len(folder.entries) == len(names)
+
+
+def test_a_film_keeps_the_name_that_it_has_on_the_list(tmp_path: Path) -> None:
+    for name in ("in/Tape.avi", "in/tape.mpg", "out"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("Tape.avi", "tape.mpg"):
+        (tmp_path / "in" / name).rmdir()
+        (tmp_path / "in" / name).touch()
+    with open_journal(tmp_path / "out" / FINISHED) as file:
+        append(file, {"output": "Tape.mkv", "input": "Tape.avi"})
+        append(file, {"output": "tape.mkv", "input": "tape.mpg"})
+        append(file, {"output": "other.mkv"})
+    entries = Folder(tmp_path / "in", tmp_path / "out").look()
+    assert sorted(entry.target.name for entry in entries) == ["Tape.mkv", "tape.mkv"]
+
+
+def test_a_look_at_a_folder_compares_no_film_with_all_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By counting comparisons of paths, not by a clock."""
+    counts = []
+    for films in (50, 100):
+        footage = tmp_path / str(films)
+        footage.mkdir()
+        for number in range(films):
+            (footage / f"{number}.avi").touch()
+        folder, compared = Folder(footage, tmp_path / "out"), [0]
+
+        def count(self: Path, compared: list[int] = compared, own: Any = Path.__hash__) -> int:
+            compared[0] += 1
+            return own(self)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(footage), "__hash__", count)
+            assert len(folder.look()) == films
+            for path in folder._seen:
+                path.write_bytes(b"x")
+            assert len(folder.look()) == films
+        counts.append(compared[0])
+    assert counts[1] < 2.5 * counts[0]
 
 
 def test_a_file_that_grows_is_waited_for(tmp_path: Path) -> None:

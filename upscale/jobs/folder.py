@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -96,6 +97,11 @@ class Folder:
     _others: dict[Path, tuple[int, int]] = field(default_factory=dict)
     """Those of them that are no films."""
 
+    _owners: dict[str, str] = field(default_factory=dict)
+    """Folded names of outputs -> the names of their inputs, below ``source``."""
+    _list: tuple[tuple[int, int] | None, dict[str, dict[str, Any]]] = (None, {})
+    """The list of finished films as it was read last, with its size and time then."""
+
     def __post_init__(self) -> None:
         """Raises UsageError for an output folder that cannot be one."""
         if self.target == STANDARD:
@@ -130,6 +136,8 @@ class Folder:
         new = []
         known = {entry.source: entry for entry in self.entries}
         finished = self._finished()
+        for name, record in finished.items():
+            self._owners.setdefault(folded(name), str(record.get("input")))
         for path in self._files(self.source):
             try:
                 status = path.stat()
@@ -144,11 +152,10 @@ class Folder:
             if work is None and path.suffix.lower() not in FILMS:
                 self._others[path] = state
                 continue
-            if entry is not None:
-                self.entries.remove(entry)
-            entry = Entry(path, self._target_of(path, finished), work or 0.0, state=state)
-            self.entries.append(entry)
-            new.append(entry)
+            target = self._target_of(path, finished) if entry is None else entry.target
+            known[path] = Entry(path, target, work or 0.0, state=state)
+            new.append(known[path])
+        self.entries = [entry for entry in self.entries if known[entry.source] is entry] + new
         return new
 
     def jobs(self, entries: list[Entry], job: Job, skip_existing: bool) -> Iterator[tuple[Entry, Job]]:
@@ -224,16 +231,20 @@ class Folder:
         if self.ext is None and ext not in KEPT_SUFFIXES:
             ext = OTHERWISE
         target = self.target / inside.with_name(f"{path.stem}{self.suffix}{ext}")
-        owner = finished.get(str(target.relative_to(self.target)), {}).get("input", str(inside))
-        taken = {entry.target for entry in self.entries}
-        if target in taken or owner != str(inside):  # tape.avi and tape.mpg
-            target = target.with_name(f"{path.name}{self.suffix}{ext}")
-        return target
+        own, number = str(inside), 0
+        while True:
+            name = str(target.relative_to(self.target))
+            is_ours = finished.get(name, {}).get("input") == own
+            if is_ours or self._owners.setdefault(folded(name), own) == own:
+                return target
+            number += 1  # Tape.avi, tape.mpg and tape.MPG
+            more = f"-{number}" if number > 1 else ""
+            target = target.with_name(f"{path.name}{self.suffix}{more}{ext}")
 
     def _files(self, folder: Path) -> Iterator[Path]:
         """All files below a folder in natural order; not the hidden ones, nor what is no file."""
         try:
-            found = sorted(folder.iterdir(), key=lambda path: natural(path.name))
+            found = sorted(folder.iterdir(), key=lambda path: (natural(path.name), path.name))
         except OSError as error:
             if folder == self.source:
                 raise UpscaleError(f"{folder}: cannot be read ({error.strerror})") from error
@@ -255,8 +266,15 @@ class Folder:
 
     def _finished(self) -> dict[str, dict[str, Any]]:
         """Name of an output -> its state when it was finished."""
-        records = read_journal(self.target / FINISHED)
-        return {str(record.pop("output")): record for record in records if "output" in record}
+        path = self.target / FINISHED
+        try:
+            state = path.stat().st_size, path.stat().st_mtime_ns
+        except OSError:
+            state = None
+        if state is None or state != self._list[0]:
+            found = (record for record in read_journal(path) if "output" in record)
+            self._list = state, {str(record.pop("output")): record for record in found}
+        return self._list[1]
 
     def _append(self, record: dict[str, Any]) -> None:
         try:
@@ -299,6 +317,12 @@ def natural(name: str) -> list[tuple[bool, int, str]]:
     """The key by which tape2 comes before tape10."""
     parts = re.split(r"(\d+)", name.casefold())
     return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+
+
+def folded(name: str) -> str:
+    """The same for names that are one file where letters have no case, or accents no form of their own. On
+    all file systems, as a shelf may be copied to such a one."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _work(path: Path) -> float | None:
