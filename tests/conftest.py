@@ -92,6 +92,7 @@ def make_clip(tmp_path: Path) -> Callable[..., Path]:
         rotation: int | None = None,
     ) -> Path:
         path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
         with av.open(str(path), "w") as container:
             video = container.add_stream(codec, rate=RATE, options=options or {})
             video.width, video.height, video.pix_fmt = *size, pix_fmt

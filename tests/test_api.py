@@ -121,6 +121,50 @@ def test_what_goes_wrong_is_one_kind_of_error(make_clip: MakeClip, tmp_path: Pat
         upscale.Model.load("mean-x2").uncertainty(picture(32, 32))
 
 
+CALL = 'upscale.film("in.mkv", "out.mkv", scale=2, model="nearest", segment=0.1, workers=2)'
+GUARDED = f"import upscale\nif __name__ == '__main__':\n    {CALL}\n"
+POOL = f"""
+import multiprocessing, upscale
+def film(number):
+    {CALL}
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        pool.map(film, [0])
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "has_file", "said"),
+    [
+        (f"import upscale\n{CALL}\n", True, '`if __name__ == "__main__":`'),
+        (f"import upscale\n{CALL}\n", False, "want the program in a file"),
+        (f"import os, upscale\nos.remove(__file__)\n{CALL}\n", True, "want the program in a file"),
+        (GUARDED, False, "want the program in a file"),
+        (POOL, True, "a daemonic process"),
+        (f"import os, upscale\nif __name__ == '__main__':\n    os.mkdir('gone'); os.chdir('gone')\n"
+         f"    os.rmdir('../gone'); {CALL}\n", True, "the folder that this runs in is gone"),
+        (GUARDED, True, ""),
+    ],
+    ids=["unguarded", "standard input", "deleted", "guarded standard input", "pool", "folder", "guarded"],
+)  # fmt: skip
+def test_programs_that_may_have_workers_and_those_that_may_not(
+    program: str, has_file: bool, said: str, make_clip: MakeClip, tmp_path: Path
+) -> None:
+    make_clip("in.mkv", frames=6, codec="mpeg4")
+    (tmp_path / "program.py").write_text(program)
+    command = [sys.executable, "program.py" if has_file else "-"]
+    done = subprocess.run(
+        command, input="" if has_file else program, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == bool(said)
+    assert "memory" not in done.stderr
+    last = done.stderr.splitlines()[-1:] or [""]
+    assert said in last[0]
+    assert last[0].startswith("upscale.errors.") == bool(said)
+    assert (tmp_path / "out.mkv").exists() == (not said)
+    assert "bootstrapping" not in done.stderr  # of Python's own traceback, in each worker
+
+
 def test_ctrl_c_stays_a_keyboard_interrupt(make_clip: MakeClip, tmp_path: Path) -> None:
     def stop(done: int) -> None:
         raise KeyboardInterrupt

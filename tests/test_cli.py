@@ -338,6 +338,24 @@ def test_names_that_no_file_can_have(make_clip: MakeClip, upscale: Run, tmp_path
         assert "name too long" in result.stderr.lower()
 
 
+@pytest.mark.parametrize("where", ["out.mp4", "/there/out.mp4"])
+def test_a_working_folder_that_is_gone_is_told(where: str, make_clip: MakeClip, tmp_path: Path) -> None:
+    """Unless nothing is to be found from it."""
+    target = Path(where.replace("/there", str(tmp_path)))
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    clip = make_clip()
+    for source in (clip, clip.parent):  # a folder may not become a file, but that is not it
+        script = "import os, sys; os.rmdir(os.getcwd()); from upscale.cli import main; main()"
+        line = [sys.executable, "-c", script, str(source), str(target), "-s", "2", "-m", "nearest"]
+        gone.mkdir(exist_ok=True)
+        done = subprocess.run([*line, *FAST], capture_output=True, text=True, cwd=gone)
+        assert "Traceback" not in done.stderr
+        assert "None:" not in done.stderr
+        assert ("the folder that this runs in is gone" in done.stderr) == (not target.is_absolute())
+    assert target.exists() == target.is_absolute()
+
+
 def test_what_is_no_file_is_not_replaced(make_clip: MakeClip, upscale: Run, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mkv")
     result = upscale(make_clip(), tmp_path / "pipe.mkv", "-y", "-m", "nearest")

@@ -1,5 +1,6 @@
 """Segments, resuming, worker processes and folders: the same film, whatever happens on the way."""
 
+import errno
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -24,14 +26,16 @@ import pytest
 from click.testing import Result
 from conftest import contents
 
+from upscale import __version__ as upscale_version
 from upscale.jobs.crew import Crew, Hand, Place
 from upscale.jobs.folder import FINISHED, Folder, natural
 from upscale.jobs.interrupts import SOFTLY, Interrupts
+from upscale.jobs.journal import append, open_journal
 from upscale.jobs.processes import Processes
-from upscale.jobs.queue import ATTEMPTS, Queue
+from upscale.jobs.queue import ATTEMPTS, Queue, asked_of
 from upscale.jobs.segments import BEGINNING, cut
 from upscale.jobs.work import Event, Inbox, Task, TaskDone, Worker
-from upscale.jobs.workspace import Workspace
+from upscale.jobs.workspace import SAMPLE, Workspace
 from upscale.media.read.index import FilmIndex
 from upscale.media.write.destination import work_folder
 from upscale.media.write.packets import DamagedPacketsError, PieceWriter, read_record
@@ -532,6 +536,104 @@ def test_a_film_that_grows_while_it_is_read_is_not_finished(
     assert "use -y to overwrite" in json.loads(again.stdout)["films"][0]["reason"]
 
 
+@pytest.mark.parametrize(
+    "hurt",
+    [
+        lambda lines: lines[0] + lines[1][:60],
+        lambda lines: lines[0] + lines[1][:60] + lines[2],  # as earlier versions went on
+        lambda lines: lines[0] + bytes(200),
+        lambda lines: b"\xff\xfe\n" + lines[0] + b'[1]\n{"output": []}\n{}\n' + lines[1][:-1],
+        lambda lines: b"",
+    ],
+    ids=["torn", "glued", "zeros", "no text", "empty"],
+)
+def test_the_list_of_finished_films_heals(
+    hurt: Callable[[list[bytes]], bytes], film: Path, upscale: Run, tmp_path: Path
+) -> None:
+    footage, restored = tmp_path / "footage", tmp_path / "restored"
+    footage.mkdir()
+    for number in (1, 2, 3):
+        shutil.copy(film, footage / f"{number}.mkv")
+    command = (footage, restored, "-s", 2, "-m", "nearest", "--json", "--segment", 0)
+    assert upscale(*command).exit_code == 0
+    journal = restored / FINISHED
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(hurt(lines))
+    left = journal.read_bytes()
+    unnoted = [json.loads(line)["output"] for line in lines if line.strip() not in left]
+    for name in unnoted:
+        (restored / name).unlink()
+    report = json.loads(upscale(*command).stdout)
+    assert (report["done"], report["skipped"], report["failed"]) == (len(unnoted), 3 - len(unnoted), 0)
+    report = json.loads(upscale(*command).stdout)
+    assert (report["done"], report["skipped"], report["failed"]) == (0, 3, 0)
+
+
+def test_a_shelf_stays_finished_when_dates_or_the_program_change(
+    film: Path, upscale: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    footage, restored = tmp_path / "footage", tmp_path / "restored"
+    footage.mkdir()
+    for name in ("1.mkv", "2.mkv"):
+        shutil.copy(film, footage / name)
+    command = (footage, restored, "-s", 2, "-m", "nearest", "--json", "--segment", 0)
+
+    def run(*options: object) -> tuple[list[str], list[str], int]:
+        result = upscale(*command, *options)
+        films = json.loads(result.stdout)["films"]
+        return [one["status"] for one in films], [one["reason"] or "" for one in films], result.exit_code
+
+    plain = "an earlier run has finished it"
+    assert run() == (["done"] * 2, [""] * 2, 0)
+    assert run() == (["skipped"] * 2, [plain] * 2, 0)
+    os.utime(footage / "1.mkv")
+    dated = f"{plain}; the input has another date, and the same content"
+    assert run() == (["skipped"] * 2, [dated, plain], 0)
+    assert run() == (["skipped"] * 2, [plain] * 2, 0)  # it was told
+    for path in restored.glob("*.mkv"):  # as a copy to another disk has them
+        os.utime(path, (1, 1))
+    assert run() == (["skipped"] * 2, [plain] * 2, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr("upscale.jobs.folder.weights_digest", lambda *model: "others")
+        assert run() == (["skipped"] * 2, [f"{plain}; by other weights (--restart makes it anew)"] * 2, 0)
+    monkeypatch.setattr("upscale.jobs.folder.__version__", "99.0")
+    old = f"{plain}; by version {upscale_version} (--restart makes it anew)"
+    assert run() == (["skipped"] * 2, [old] * 2, 0)
+    assert run("--restart") == (["done"] * 2, [""] * 2, 0)
+    assert run() == (["skipped"] * 2, [plain] * 2, 0)
+    statuses, reasons, code = run("--seed", 1)
+    assert (statuses, code) == (["failed"] * 2, 1)
+    assert "use -y to overwrite" in reasons[0]
+    assert run("--seed", 1, "--restart")[0] == ["failed"] * 2  # that is not what is asked for
+
+
+def test_a_film_whose_middle_has_changed_is_not_taken_for_finished(
+    film: Path, upscale: Run, tmp_path: Path
+) -> None:
+    source, restored = tmp_path / "footage" / "film.mkv", tmp_path / "restored"
+    source.parent.mkdir()
+    whole = film.read_bytes() + bytes(3 * SAMPLE)
+    source.write_bytes(whole)
+    command = (source.parent, restored, "-s", 2, "-m", "nearest", "--json", "--segment", 0)
+    upscale(*command)
+    middle = len(whole) // 2
+    source.write_bytes(whole[:middle] + b"x" + whole[middle + 1 :])
+    os.utime(source, (1, 1))
+    assert json.loads(upscale(*command).stdout)["failed"] == 1
+    source.write_bytes(whole)
+    assert json.loads(upscale(*command).stdout)["skipped"] == 1
+    (restored / "film.mkv").write_bytes((restored / "film.mkv").read_bytes()[:-1])
+    assert json.loads(upscale(*command).stdout)["failed"] == 1
+
+
+def test_only_options_that_were_asked_for_are_compared_between_versions() -> None:
+    job = Job(Path("in"), Path("out"))
+    assert asked_of(job) == {}
+    asked = replace(job, scale=2.0, overwrite=True, sample=SampleOptions(seed=3, threads=2))
+    assert asked_of(asked) == {"scale": 2.0, "sample": {"seed": 3}}
+    assert asked_of(replace(job, segment=Fraction(1, 2))) == {"segment": "1/2"}
+
+
 def test_names_of_outputs_stay_when_films_arrive(film: Path, upscale: Run, tmp_path: Path) -> None:
     footage, restored = tmp_path / "footage", tmp_path / "restored"
     footage.mkdir()
@@ -567,14 +669,85 @@ def test_an_interrupted_folder_says_which_film_was_at_work(
     assert "not begun" in result.stderr
 
 
-def test_a_report_that_cannot_be_written_is_told(film: Path, upscale: Run, tmp_path: Path) -> None:
-    footage, report = tmp_path / "footage", tmp_path / "report.json"
+@pytest.mark.parametrize("suffix", ["json", "html"])
+def test_a_report_that_cannot_be_written_is_told_before_the_work(
+    suffix: str, film: Path, upscale: Run, tmp_path: Path
+) -> None:
+    """Of a folder as of a film."""
+    footage, report = tmp_path / "footage", tmp_path / f"report.{suffix}"
     footage.mkdir()
     film.rename(footage / "in.mkv")
-    (tmp_path / ".report.json.part").mkdir()
-    result = upscale(footage, tmp_path / "out", "-s", 2, "-m", "nearest", "--report", report)
-    assert result.exit_code == 0
-    assert "report.json: cannot be written" in result.stderr
+    (tmp_path / f".report.{suffix}.part").mkdir()
+    source = footage if suffix == "json" else footage / "in.mkv"
+    result = upscale(source, tmp_path / "out.mkv", "-s", 2, "-m", "nearest", "--report", report)
+    assert result.exit_code == 1
+    assert f"report.{suffix}: cannot be written" in result.stderr
+    assert not (tmp_path / "out.mkv").exists()
+
+
+def test_a_report_that_fails_in_the_end_is_told_and_the_films_stay(
+    film: Path, upscale: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    footage = tmp_path / "footage"
+    footage.mkdir()
+    film.rename(footage / "in.mkv")
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("upscale.media.write.whole.write_whole", full)
+    report = tmp_path / "report.json"
+    result = upscale(footage, tmp_path / "out", "-s", 2, "-m", "nearest", "--report", report, "--json")
+    assert result.exit_code == 1
+    assert "report.json: cannot be written (No space left on device)" in result.stderr
+    assert json.loads(result.stdout)["done"] == 1
+    assert (tmp_path / "out" / "in.mkv").exists()
+
+
+def test_a_folder_replaces_no_file_but_its_own_report(film: Path, upscale: Run, tmp_path: Path) -> None:
+    footage, mine = tmp_path / "footage", tmp_path / "mine.json"
+    footage.mkdir()
+    film.rename(footage / "in.mkv")
+    (footage / "notes.json").write_bytes(b"mine")
+    mine.write_text('{"input": "elsewhere", "films": []}')
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    command = (footage, tmp_path / "out", "-s", 2, "-m", "nearest", "--report")
+    refusals = [
+        (footage / "in.mkv", ["-y"], 2, "ends in .json"),
+        (footage / "notes.json", ["-y"], 2, "lies in the folder that is read"),
+        (tmp_path / "out" / FINISHED, ["-y"], 2, "ends in .json"),
+        (mine, [], 1, "exists; use -y to overwrite it"),
+        (tmp_path / "none" / "report.json", [], 2, "no such folder"),
+        ("-", [], 2, "ends in .json"),
+    ]
+    for report, options, code, said in refusals:
+        result = upscale(*command, report, *options)
+        assert result.exit_code == code, result.output
+        assert said in result.stderr
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert upscale(*command, mine, "-y").exit_code == 0
+    assert json.loads(mine.read_text())["done"] == 1
+    assert upscale(*command, mine).exit_code == 0  # as a schedule has it, every night
+    assert json.loads(mine.read_text())["skipped"] == 1
+
+
+def test_the_films_of_a_folder_never_replace_what_is_read(film: Path, upscale: Run, tmp_path: Path) -> None:
+    """Where the folder that is read lies in the one that is written, or a link leads there."""
+    footage = tmp_path / "all" / "in"
+    for path in (footage / "a.mkv", footage / "in" / "a.mkv"):
+        path.parent.mkdir(exist_ok=True, parents=True)
+        shutil.copy(film, path)
+    before = {path: path.read_bytes() for path in footage.rglob("*.mkv")}
+    options = ("-s", 2, "-m", "nearest", "-y", "--json")
+    result = upscale(footage, tmp_path / "all", *options)
+    assert result.exit_code == 1
+    assert [one["status"] for one in json.loads(result.stdout)["films"]] == ["done", "failed"]
+    assert "lies in the folder that is read" in json.loads(result.stdout)["films"][1]["reason"]
+    (tmp_path / "out" / "in").mkdir(parents=True)
+    (tmp_path / "out" / "a.mkv").symlink_to(footage / "a.mkv")
+    result = upscale(footage, tmp_path / "out", *options)
+    assert [one["status"] for one in json.loads(result.stdout)["films"]] == ["failed", "done"]
+    assert {path: path.read_bytes() for path in footage.rglob("*.mkv")} == before
 
 
 def test_folders_that_cannot_be(film: Path, upscale: Run, tmp_path: Path) -> None:
@@ -602,6 +775,68 @@ def test_natural_order_and_names_that_meet(tmp_path: Path) -> None:
         (tmp_path / "in" / f"tape.{suffix}").touch()
     targets = [entry.target.name for entry in Folder(tmp_path / "in", tmp_path / "out").look()]
     assert targets == ["tape.mkv", "tape.mpg.mkv"]
+
+
+def test_names_that_differ_by_case_or_form_do_not_meet(tmp_path: Path) -> None:
+    """Where the outputs go, letters may have no case: also of folders, and of what was made earlier."""
+    names = ["a/1.mpg", "A/1.avi", "Tape.avi", "tape.mpg", "TAPE.AVI", "tape.avi", "caf\u00e9.vob"]
+    names += ["cafe\u0301.avi", "stra\u00dfe.avi", "STRASSE.vob", "tape.avi.mkv"]
+    for name in names:
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    if len(list((tmp_path / "in").rglob("*.*"))) < len(names):
+        pytest.skip("letters have no case here")
+    folder = Folder(tmp_path / "in", tmp_path / "out")
+    first = {entry.source: entry.target for entry in folder.look()}
+    assert len(first) == len(names)
+    meeting = {unicodedata.normalize("NFD", str(target).casefold()) for target in first.values()}
+    assert len(meeting) == len(names)
+    later = Folder(tmp_path / "in", tmp_path / "out").look()
+    assert {entry.source: entry.target for entry in later} == first
+    for path in first:  # a film that is found anew keeps its name
+        path.write_bytes(b"x")
+    assert {entry.source: entry.target for entry in folder.look()} == first
+    assert len(folder.entries) == len(names)
+
+
+def test_a_film_keeps_the_name_that_it_has_on_the_list(tmp_path: Path) -> None:
+    for name in ("in/Tape.avi", "in/tape.mpg", "out"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("Tape.avi", "tape.mpg"):
+        (tmp_path / "in" / name).rmdir()
+        (tmp_path / "in" / name).touch()
+    with open_journal(tmp_path / "out" / FINISHED) as file:
+        append(file, {"output": "Tape.mkv", "input": "Tape.avi"})
+        append(file, {"output": "tape.mkv", "input": "tape.mpg"})
+        append(file, {"output": "other.mkv"})
+    entries = Folder(tmp_path / "in", tmp_path / "out").look()
+    assert sorted(entry.target.name for entry in entries) == ["Tape.mkv", "tape.mkv"]
+
+
+def test_a_look_at_a_folder_compares_no_film_with_all_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By counting comparisons of paths, not by a clock."""
+    counts = []
+    for films in (50, 100):
+        footage = tmp_path / str(films)
+        footage.mkdir()
+        for number in range(films):
+            (footage / f"{number}.avi").touch()
+        folder, compared = Folder(footage, tmp_path / "out"), [0]
+
+        def count(self: Path, compared: list[int] = compared, own: Any = Path.__hash__) -> int:
+            compared[0] += 1
+            return own(self)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(footage), "__hash__", count)
+            assert len(folder.look()) == films
+            for path in folder._seen:
+                path.write_bytes(b"x")
+            assert len(folder.look()) == films
+        counts.append(compared[0])
+    assert counts[1] < 2.5 * counts[0]
 
 
 def test_a_file_that_grows_is_waited_for(tmp_path: Path) -> None:

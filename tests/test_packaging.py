@@ -98,5 +98,20 @@ def test_the_wheel_works_outside_of_the_repository(
     assert done.stdout.splitlines()[-1] == f"upscale {__version__}"
 
 
+def test_the_weights_of_a_clone_are_found_though_the_package_is_installed_elsewhere(tmp_path: Path) -> None:
+    """In the root of a clone its own modules come first, and the weights lie beside them."""
+    for name in ("upscale", "weights"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    script = (
+        "import sys\n"
+        "sys.meta_path = [one for one in sys.meta_path if 'editable' not in repr(one)]\n"
+        "import upscale.models.catalog as catalog\n"
+        "print(catalog.find_stage(catalog.MODELS['clean'].families[0], 2).luma.path)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).is_relative_to(tmp_path / "weights")
+
+
 def test_the_citation_names_the_version() -> None:
     assert f"version: {__version__}\n" in (ROOT / "CITATION.cff").read_text()

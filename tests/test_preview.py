@@ -203,6 +203,28 @@ def test_a_sheet_that_cannot_be_is_told_in_a_line(
     assert said in refused("there.png", *options)
 
 
+def test_a_sheet_or_a_film_never_replaces_what_is_read(
+    make_clip: MakeClip, upscale: Run, tmp_path: Path
+) -> None:
+    source = make_clip("in.png", frames=1, codec="png", pix_fmt="rgb24")
+    painted = tmp_path / "0m00s.png"
+    painted.write_bytes(source.read_bytes())
+    for number in (1, 2):
+        (tmp_path / f"shot{number}.png").write_bytes(source.read_bytes())
+    reference = ("--color", "reference", "--reference", painted)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for arguments, said in (
+        ((source, "--preview", source), "is the source itself"),
+        ((tmp_path / "shot%d.png", "--preview", tmp_path / "shot2.png"), "is the source itself"),
+        ((source, painted, *reference), "is the source itself"),
+        ((source, "--export-keys", tmp_path, *reference), "0m00s.png, which is read, lies in it"),
+    ):
+        result = upscale(*arguments, "-y", "-s", 2)
+        assert result.exit_code == 2, result.output
+        assert said in result.stderr
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_neither_a_pipe_nor_a_folder_has_a_sheet(upscale: Run, tmp_path: Path) -> None:
     assert "can be read only once" in upscale("-", "--preview", tmp_path / "a.png").stderr
     assert "one film at a time" in upscale(tmp_path, "--preview", tmp_path / "a.png").stderr

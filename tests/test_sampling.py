@@ -1,6 +1,9 @@
 """Noise, tiles, siting, and the samplers that use them."""
 
+import errno
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from upscale.errors import UsageError
+from upscale.errors import UpscaleError, UsageError
 from upscale.models import int8, weights
 from upscale.models.catalog import FILM, find_model, find_stage
 from upscale.models.judge import error_of
@@ -18,7 +21,7 @@ from upscale.models.mixture import Mixture, log_odds
 from upscale.motion.window import windowed
 from upscale.planes import WINDOW, Box
 from upscale.sampling.chroma import luma_at_chroma, resite, siting_shift
-from upscale.sampling.memory import choose_tile, parse_size
+from upscale.sampling.memory import choose_tile, is_out_of_memory, parse_size
 from upscale.sampling.multiscale import SIGNAL, mean_luma, sample_luma, textured, variation
 from upscale.sampling.noise import uniform_noise
 from upscale.sampling.options import SampleOptions
@@ -461,6 +464,69 @@ def test_tiles_get_smaller_until_they_fit() -> None:
     while tiles.halve():
         pass
     assert not tiles.halve()
+
+
+OUT_OF_MEMORY = [
+    torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB, max allowed: 9.07 GB)."),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("FIND was unable to find an engine to execute this computation"),
+    RuntimeError("Unable to find a valid cuDNN algorithm to run convolution"),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=str)
+def test_a_device_without_memory_gets_smaller_tiles(
+    error: RuntimeError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the device's libraries say."""
+    luma = np.random.default_rng(0).random((1, 40, 64), np.float32)
+
+    def opened() -> Any:
+        return find_model("clean").open((40, 64), (80, 128), None, True, SampleOptions(device="cpu"))
+
+    whole = opened().begin((luma,))()
+    run, failures, upscaler, real = Tiles.run, [1], opened(), torch.device("cpu")
+    device: Any = real
+
+    def full(self: Tiles, *arguments: Any) -> torch.Tensor:
+        if failures[0]:
+            failures[0] -= 1
+            upscaler.device = device
+            raise error
+        return run(self, *arguments)
+
+    monkeypatch.setattr(Tiles, "run", full)
+    monkeypatch.setattr(torch.mps, "empty_cache", lambda: setattr(upscaler, "device", real))
+    with pytest.raises(type(error)):  # a CPU has no memory of its own: the program is to end, or a worker
+        upscaler.begin((luma,))()
+    failures[0], device, upscaler = 1, SimpleNamespace(type="mps"), opened()
+    (larger,) = upscaler.begin((luma,))()
+    assert np.abs(larger - whole[0]).max() < 0.02
+    assert upscaler.device == real  # the cache was emptied
+    assert upscaler.notes == {"there was not enough memory on the device: tiles were made smaller"}
+    failures[0] = 1000
+    with pytest.raises(UpscaleError, match="not enough memory on the device"):
+        upscaler.begin((luma + 0.01,))()
+
+
+@pytest.mark.parametrize(
+    ("error", "is_one"),
+    [
+        *((error, True) for error in OUT_OF_MEMORY),
+        (MemoryError(), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (RuntimeError("(-4:Insufficient memory) Failed to allocate 9 bytes in 'OutOfMemoryError'"), True),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_BAD_PARAM"), False),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (ValueError("no room"), False),
+    ],
+)
+def test_what_libraries_say_where_there_is_no_memory(error: Exception, is_one: bool) -> None:
+    assert is_out_of_memory(error) == is_one
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,23 @@
-"""Values that a program gives are checked as those that are typed: by the command's own types."""
+"""Where a job is asked for: values that a program gives are checked by the command's own types."""
 
+import os
 from typing import Any
 
-from upscale.errors import UsageError
+from upscale.errors import UpscaleError, UsageError
 
 NOT_TYPED = ("references", "codec_options", "memory", "map")
 """Options that a program gives in another form than the command line does."""
+
+
+def check_here() -> None:
+    """Raises UpscaleError where the working folder was deleted: then nothing can be found from it, and no
+    process can be started in it."""
+    try:
+        os.getcwd()  # noqa: PTH109
+    except OSError as error:
+        raise UpscaleError(
+            f"the folder that this runs in is gone ({error.strerror}); change to one that there is"
+        ) from error
 
 
 def checked(options: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """The command line: parses, reports, and turns errors into one line. The work is in ``pipeline.py``."""
 
+import contextlib
 import functools
 import json
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from upscale.color.options import COLORS, DEFAULT_TEMPERATURE
-from upscale.errors import ConsumerGoneError, UpscaleError, UsageError
+from upscale.errors import ConsumerGoneError, EndedError, UpscaleError, UsageError, interrupted_code
 from upscale.media.pipe import STANDARD
 from upscale.models.catalog import (
     FOR_PICTURES,
@@ -25,6 +25,7 @@ from upscale.models.catalog import (
     find_model,
 )
 from upscale.sampling.options import GRAIN, PRECISIONS
+from upscale.telling import ended_by_signals, streams
 from upscale.times import parse_time
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 TYPED = "upscale.typed"
 """Where a context keeps the arguments as they were typed."""
-
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell has it
 
 
 class Time(click.ParamType):
@@ -80,19 +79,19 @@ def reporting_errors(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapper(*args: Any, **options: Any) -> None:
         name = click.get_current_context().find_root().info_name
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-        try:
-            command(*args, **options)
-        except UpscaleError as error:
-            if options.get("debug"):
-                traceback.print_exc()
-            if not isinstance(error, ConsumerGoneError):
-                _tell_error(f"{name}: ", str(error), error.exit_code, options)
-            sys.exit(error.exit_code)
-        except KeyboardInterrupt:
-            said = "interrupted; an earlier output is unchanged"
-            _tell_error(f"{name}: ", said, EXIT_INTERRUPTED, options)
-            sys.exit(EXIT_INTERRUPTED)
+        with streams(), ended_by_signals():
+            try:
+                command(*args, **options)
+            except UpscaleError as error:
+                if options.get("debug"):
+                    traceback.print_exc()
+                if not isinstance(error, ConsumerGoneError):
+                    _tell_error(f"{name}: ", str(error), error.exit_code, options)
+                sys.exit(error.exit_code)
+            except KeyboardInterrupt as error:
+                said, code = f"interrupted{error}; an earlier output is unchanged", interrupted_code(error)
+                _tell_error(f"{name}: ", said, code, options)
+                sys.exit(code)
 
     return wrapper
 
@@ -124,7 +123,8 @@ def _warn(style: str, message: str) -> None:
 def _tell_error(prefix: str, message: str, code: int, options: dict[str, Any]) -> None:
     """One line, or an object for a script that asked for objects."""
     if options.get("as_json"):
-        click.echo(json.dumps({"error": message, "exit_code": code}, indent=2))
+        with contextlib.suppress(UpscaleError):  # which tells of less than this one
+            click.echo(json.dumps({"error": message, "exit_code": code}, indent=2))
     if options.get("progress") == "json":
         click.echo(json.dumps({"type": "error", "message": message, "exit_code": code}), err=True)
     else:
@@ -161,7 +161,16 @@ def _print_version(ctx: click.Context, param: click.Parameter, asked: bool) -> N
 
 
 class Command(click.Command):
-    """Keeps what was typed, for the report of it."""
+    """Keeps what was typed, for the report of it; what cannot be printed is an error in a line."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        with streams():
+            try:
+                return super().main(*args, **options)
+            except UpscaleError as error:  # of --help, --version and the like
+                if not isinstance(error, ConsumerGoneError):
+                    click.echo(f"upscale: {error}", err=True)
+                sys.exit(error.exit_code)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[TYPED] = list(args)
@@ -340,7 +349,11 @@ def _model_names(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     show_default=True,
     help="Length of a segment: finished ones survive an interruption. 0: no segments.",
 )
-@click.option("--restart", is_flag=True, help="Discard the segments that an earlier run has finished.")
+@click.option(
+    "--restart",
+    is_flag=True,
+    help="Discard what an earlier run has finished: segments, and a folder's films.",
+)
 @click.option(
     "--workers",
     type=click.IntRange(1),
@@ -457,7 +470,7 @@ def main(
     if suffix or ext or watch:
         raise UsageError("--suffix, --ext and --watch are for a folder; give one as INPUT")
     from upscale import pipeline
-    from upscale.media.write.destination import existing
+    from upscale.media.write.place import existing
 
     if skip_existing and existing(target):
         asked = [name for name, path in (("map", job.map), ("report", report)) if path is not None]
@@ -469,7 +482,7 @@ def main(
 
         if STANDARD in (source, target):
             raise UsageError("--report looks at both films once more; give INPUT and OUTPUT names")
-        check_report(report, overwrite)
+        check_report(report, job)
     if dry_run:
         with pipeline.prepared(job) as plan:
             _report(plan.summary, as_json, quiet=False, done=False)
@@ -549,21 +562,23 @@ def _run_folder(
         raise UsageError("--map is for one film; give a film as INPUT")
     find_model(job.sample.model)
     _check_color(job)
-    if report is not None and report.suffix.lower() in (".html", ".htm"):
+    # Any other suffix may be that of a film, or of the list of the finished ones.
+    if report is not None and report.suffix.lower() != ".json":
         raise UsageError(f"{report}: the report of a folder is JSON; give it a name that ends in .json")
     folder = Folder(job.source, job.target, suffix, ext, tell=functools.partial(_warn, style))
-    if report is not None and not report.parent.is_dir() and report.parent != job.target:
-        raise UsageError(f"{report.parent}: no such folder; make it first")
+    if report is not None:
+        folder.check_report(report, job.overwrite)
     if dry_run:
         for entry in folder.look():
             click.echo(f"{entry.source} -> {entry.target}")
         return
+    has_report = True
     try:
         run_folder(folder, job, executor(), style, skip_existing, watch)
     finally:
         told = folder.report()
         if report is not None:
-            _write_report(report, told, style)
+            has_report = _write_report(report, told, style)
         if style != "json" and not quiet:
             print_table(told)
     if style == "json":
@@ -572,18 +587,21 @@ def _run_folder(
         click.echo(json.dumps(told, indent=2))
     if not folder.entries:
         raise UpscaleError(f"{job.source}: no films in it")
-    if told["failed"] or any(entry.damaged for entry in folder.entries):
+    if told["failed"] or not has_report or any(entry.damaged for entry in folder.entries):
         sys.exit(UpscaleError.exit_code)
 
 
-def _write_report(path: Path, told: dict[str, Any], style: str) -> None:
+def _write_report(path: Path, told: dict[str, Any], style: str) -> bool:
+    """Whether there is a report. The films are made: what goes wrong now is a warning."""
     from upscale.media.write.whole import write_whole
 
     try:
         path.parent.mkdir(exist_ok=True)
         write_whole(path, (json.dumps(told, indent=2) + "\n").encode())
+        return True
     except OSError as error:
         _warn(style, f"{path}: cannot be written ({error.strerror})")
+        return False
 
 
 def _write_page(page: Path, summary: "Summary", command: list[str]) -> bool:
@@ -595,6 +613,8 @@ def _write_page(page: Path, summary: "Summary", command: list[str]) -> bool:
         return True
     except UpscaleError as error:
         summary.warnings.append(f"there is no report: {error}")
+    except EndedError:
+        raise
     except KeyboardInterrupt:
         summary.warnings.append("there is no report, as it was interrupted; the film is made")
     return False
@@ -604,6 +624,8 @@ def _check_pipes(source: Path, target: Path, as_json: bool) -> None:
     """Raises UsageError for pipes that cannot be."""
     if target == STANDARD and as_json:
         raise UsageError("with OUTPUT - the film is on standard output, and --json cannot be there too")
+    if (target == STANDARD and sys.stdout is None) or (source == STANDARD and sys.stdin is None):
+        raise UsageError("- stands for a standard input or output that is closed; give files' names")
     if target == STANDARD and sys.stdout.isatty():
         raise UsageError("standard output is a terminal; pipe it on, or give OUTPUT a name")
     if source == STANDARD and sys.stdin.isatty():

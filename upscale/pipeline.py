@@ -32,7 +32,7 @@ from upscale.media.picture import is_sequence
 from upscale.media.pipe import STANDARD
 from upscale.media.read.index import index_film
 from upscale.media.read.source import ReadOptions, Source, samples
-from upscale.media.write.destination import Destination, destination, existing
+from upscale.media.write.destination import Destination, destination
 from upscale.media.write.encoder import (
     DEFAULT_CODEC,
     UNJOINED,
@@ -42,6 +42,7 @@ from upscale.media.write.encoder import (
     settle,
 )
 from upscale.media.write.packets import Pictures, Track
+from upscale.media.write.place import check_place
 from upscale.media.write.writer import Writer
 from upscale.models.catalog import MODELS, find_model
 from upscale.motion.deflicker import RADIUS as DEFLICKER_RADIUS
@@ -121,6 +122,12 @@ class Job:
     color: ColorOptions = field(default_factory=ColorOptions)
     sample: SampleOptions = field(default_factory=SampleOptions)
     encode: EncodeOptions = field(default_factory=EncodeOptions)
+
+    @property
+    def sources(self) -> list[Path]:
+        """All files that are read."""
+        film = [] if self.source == STANDARD else [self.source]
+        return film + [reference.path for reference in self.color.references]
 
     def picture(self, info: VideoInfo) -> VideoInfo:
         """The source as the networks are to enlarge it."""
@@ -363,11 +370,9 @@ def prepared(job: Job) -> Iterator[Plan]:
     try:
         if job.source != STANDARD and not job.source.exists() and not is_sequence(job.source):
             raise UpscaleError(f"{job.source}: no such file")
-        check_overwriting(job)
-        if job.map is not None:
-            check_map(job)
     except OSError as error:  # a name that is too long, a folder that may not be looked into
         raise UpscaleError(f"{error.filename}: {error.strerror}") from error
+    check_overwriting(job)
     target = destination(job.target, job.format)
     codec = job.encode.codec or default_codec(target.container, job.target.suffix)
     check_encoder(job.encode, codec)
@@ -422,28 +427,16 @@ def map_track(info: VideoInfo, size: tuple[int, int], target: Destination) -> Tr
     return Track(encoder, target.container, MapView(info.pixels))
 
 
-def check_map(job: Job) -> None:
-    """Raises UsageError or UpscaleError for a map that cannot be written where it is to go."""
-    assert job.map is not None
+def check_overwriting(job: Job) -> None:
+    """Raises UsageError or UpscaleError where the film or its map cannot be written, or something stands
+    that is to stay."""
+    if job.target != STANDARD:
+        check_place(job.target, job.overwrite, job.sources, skipping=", or -n to skip it")
+    if job.map is None:
+        return
     if STANDARD in (job.map, job.target):
         raise UsageError("--map writes a second film; give it and OUTPUT names")
-    if job.map.resolve() == job.target.resolve():
-        raise UsageError(f"{job.map}: is OUTPUT itself; choose another name for the map")
-    check_overwriting(replace(job, target=job.map))
-
-
-def check_overwriting(job: Job) -> None:
-    """Raises UpscaleError where something stands under the name of the output that is to stay."""
-    if job.source != STANDARD and job.source.resolve() == job.target.resolve():
-        raise UsageError(f"{job.target}: is the source itself; choose another name")
-    there = existing(job.target)
-    if there is None:
-        return
-    if there.is_file() and job.source != STANDARD and job.source.exists() and there.samefile(job.source):
-        raise UsageError(f"{job.target}: is the source itself; choose another name")
-    if there.is_file() and not job.overwrite:
-        skipping = "" if job.target == job.map else ", or -n to skip it"
-        raise UpscaleError(f"{there}: exists; use -y to overwrite it{skipping}")
+    check_place(job.map, job.overwrite, job.sources, {"OUTPUT": job.target})
 
 
 def output_size(info: VideoInfo, job: Job, step: tuple[int, int]) -> tuple[int, int]:

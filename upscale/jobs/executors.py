@@ -4,6 +4,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
+from upscale.checks import check_here
 from upscale.errors import UpscaleError
 from upscale.jobs.queue import Queue
 from upscale.jobs.work import Worker
@@ -52,7 +53,9 @@ def executor(
 ) -> Executor:
     """One for so many ``workers``: processes here, or actors on the ``cluster`` at that address, which has
     as many as it has room for where None are asked for. ``tell`` is called with what the user should know
-    of them."""
+    of them. Raises UsageError or UpscaleError where there can be none."""
+    if cluster is not None or (workers or 1) > 1:
+        check_here()
     if cluster is not None:
         from upscale.jobs.cluster import Cluster
 

@@ -1,10 +1,9 @@
 """A folder of films: which there are, where each goes, which are done already, and what became of them."""
 
 import contextlib
-import hashlib
 import json
-import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,12 +11,14 @@ from typing import Any
 
 from upscale import __version__
 from upscale.errors import UpscaleError, UsageError
-from upscale.jobs.queue import Outcome, options_of
-from upscale.jobs.workspace import clear_left_behind, fingerprint
+from upscale.jobs.journal import append, open_journal, read_journal
+from upscale.jobs.queue import Outcome, asked_of
+from upscale.jobs.workspace import clear_left_behind, content_of, fingerprint, is_like
 from upscale.media.picture import SUFFIXES as PICTURES
 from upscale.media.pipe import STANDARD
 from upscale.media.read.source import Source
 from upscale.media.write.destination import CONTAINERS
+from upscale.media.write.place import check_folder, check_small, is_part_of
 from upscale.models.catalog import FOR_VIDEO, find_model, weights_digest
 from upscale.pipeline import Job
 
@@ -95,6 +96,11 @@ class Folder:
     _others: dict[Path, tuple[int, int]] = field(default_factory=dict)
     """Those of them that are no films."""
 
+    _owners: dict[str, str] = field(default_factory=dict)
+    """Folded names of outputs -> the names of their inputs, below ``source``."""
+    _list: tuple[tuple[int, int] | None, dict[str, dict[str, Any]]] = (None, {})
+    """The list of finished films as it was read last, with its size and time then."""
+
     def __post_init__(self) -> None:
         """Raises UsageError for an output folder that cannot be one."""
         if self.target == STANDARD:
@@ -102,10 +108,24 @@ class Folder:
         inside, outside = self.target.resolve(), self.source.resolve()
         if self.target.exists() and not self.target.is_dir():
             raise UsageError(f"{self.target}: is no folder; a folder of films becomes a folder")
+        check_folder(self.target)
         if inside == outside or outside in inside.parents:
             raise UsageError(f"{self.target}: lies in the folder that is read; choose another")
         if self.ext is not None and f".{self.ext.lstrip('.')}".lower() not in CONTAINERS:
             raise UsageError(f"no container is called {self.ext!r}; try --ext mp4, or mkv")
+
+    def check_report(self, path: Path, overwrite: bool) -> None:
+        """Raises UsageError or UpscaleError for a report that cannot be written, or would replace anything
+        but what an earlier run has reported of this folder."""
+        overwrite = overwrite or self._is_report(path)
+        check_small(path, overwrite, [self.source], made=self.target)
+
+    def _is_report(self, path: Path) -> bool:
+        try:
+            told = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            return False
+        return isinstance(told, dict) and told.get("input") == str(self.source) and "films" in told
 
     def look(self, settle: bool = False) -> list[Entry]:
         """The films that earlier calls have not returned yet, or that have changed, in natural order.
@@ -115,6 +135,8 @@ class Folder:
         new = []
         known = {entry.source: entry for entry in self.entries}
         finished = self._finished()
+        for name, record in finished.items():
+            self._owners.setdefault(folded(name), str(record.get("input")))
         for path in self._files(self.source):
             try:
                 status = path.stat()
@@ -129,11 +151,10 @@ class Folder:
             if work is None and path.suffix.lower() not in FILMS:
                 self._others[path] = state
                 continue
-            if entry is not None:
-                self.entries.remove(entry)
-            entry = Entry(path, self._target_of(path, finished), work or 0.0, state=state)
-            self.entries.append(entry)
-            new.append(entry)
+            target = self._target_of(path, finished) if entry is None else entry.target
+            known[path] = Entry(path, target, work or 0.0, state=state)
+            new.append(known[path])
+        self.entries = [entry for entry in self.entries if known[entry.source] is entry] + new
         return new
 
     def jobs(self, entries: list[Entry], job: Job, skip_existing: bool) -> Iterator[tuple[Entry, Job]]:
@@ -142,14 +163,20 @@ class Folder:
         for entry in entries:
             one = entry.job = replace(job, source=entry.source, target=entry.target)
             try:
-                if entry.target.exists() and skip_existing:
+                if is_part_of(entry.target, self.source):
+                    what = "lies in the folder that is read; choose another OUTPUT"
+                    entry.status, entry.reason = "failed", f"{entry.target}: {what}"
+                elif entry.target.exists() and skip_existing:
                     entry.status, entry.reason = "skipped", "the output exists"
-                elif not job.restart and self._is_finished(entry, one, finished):
-                    clear_left_behind(entry.target)
-                    entry.status, entry.reason = "skipped", "an earlier run has finished it"
-                else:
+                elif (differs := self._finished_how(entry, one, finished)) is None:
                     entry.target.parent.mkdir(parents=True, exist_ok=True)
                     yield entry, one
+                elif job.restart:  # our own work, which is to be made anew
+                    yield entry, replace(one, overwrite=True)
+                else:
+                    clear_left_behind(entry.target)
+                    entry.status = "skipped"
+                    entry.reason = f"an earlier run has finished it{differs}"
             except OSError as error:
                 entry.status, entry.reason = "failed", f"{error.filename or entry.source}: {error.strerror}"
 
@@ -163,22 +190,29 @@ class Folder:
         if outcome.summary is None:
             entry.status, entry.reason = "failed", str(outcome.error)
             with contextlib.suppress(OSError):
-                if self._is_finished(entry, entry.job, self._finished()):
+                if self._finished_how(entry, entry.job, self._finished()) is not None:
                     entry.status, entry.reason = "skipped", "another run has finished it"
             return
         summary = outcome.summary
         entry.status, entry.frames, entry.seconds = "done", summary.frames, summary.seconds
         entry.damaged, entry.lost = summary.damaged, summary.lost
         entry.reason = "; ".join(summary.warnings) or None
-        name = {"output": self._name(entry), "input": str(entry.source.relative_to(self.source))}
         try:
-            line = json.dumps({**name, **self._state(entry, entry.job, outcome.fingerprint)})
-            with (self.target / FINISHED).open("a") as file:
-                file.write(line + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            is_same = fingerprint(entry.source) == outcome.fingerprint
+            content = content_of(entry.source) if is_same else None  # else it has changed meanwhile
+            made = fingerprint(entry.target)
         except OSError as error:
-            self.tell(f"{self.target / FINISHED}: cannot be written ({error.strerror})")
+            self.tell(f"{entry.source}: the next run will not know that it is done ({error.strerror})")
+            return
+        record = self._program(entry.job) | {
+            "output": self._name(entry),
+            "input": str(entry.source.relative_to(self.source)),
+            "asked": asked_of(entry.job),
+            "source": outcome.fingerprint,
+            "content": content,
+            "made": made,
+        }
+        self._append(record)
 
     def report(self) -> dict[str, Any]:
         """All entries, and how many ended how."""
@@ -196,16 +230,20 @@ class Folder:
         if self.ext is None and ext not in KEPT_SUFFIXES:
             ext = OTHERWISE
         target = self.target / inside.with_name(f"{path.stem}{self.suffix}{ext}")
-        owner = finished.get(str(target.relative_to(self.target)), {}).get("input", str(inside))
-        taken = {entry.target for entry in self.entries}
-        if target in taken or owner != str(inside):  # tape.avi and tape.mpg
-            target = target.with_name(f"{path.name}{self.suffix}{ext}")
-        return target
+        own, number = str(inside), 0
+        while True:
+            name = str(target.relative_to(self.target))
+            is_ours = finished.get(name, {}).get("input") == own
+            if is_ours or self._owners.setdefault(folded(name), own) == own:
+                return target
+            number += 1  # Tape.avi, tape.mpg and tape.MPG
+            more = f"-{number}" if number > 1 else ""
+            target = target.with_name(f"{path.name}{self.suffix}{more}{ext}")
 
     def _files(self, folder: Path) -> Iterator[Path]:
         """All files below a folder in natural order; not the hidden ones, nor what is no file."""
         try:
-            found = sorted(folder.iterdir(), key=lambda path: natural(path.name))
+            found = sorted(folder.iterdir(), key=lambda path: (natural(path.name), path.name))
         except OSError as error:
             if folder == self.source:
                 raise UpscaleError(f"{folder}: cannot be read ({error.strerror})") from error
@@ -227,44 +265,63 @@ class Folder:
 
     def _finished(self) -> dict[str, dict[str, Any]]:
         """Name of an output -> its state when it was finished."""
-        found: dict[str, dict[str, Any]] = {}
+        path = self.target / FINISHED
         try:
-            lines = (self.target / FINISHED).read_text().splitlines()
+            state = path.stat().st_size, path.stat().st_mtime_ns
         except OSError:
-            return found
-        for line in lines:
-            try:
-                record = json.loads(line)
-                found[record.pop("output")] = record
-            except (ValueError, KeyError, AttributeError):
-                continue  # the power went in the middle of it
-        return found
+            state = None
+        if state is None or state != self._list[0]:
+            found = (record for record in read_journal(path) if "output" in record)
+            self._list = state, {str(record.pop("output")): record for record in found}
+        return self._list[1]
 
-    def _is_finished(self, entry: Entry, job: Job, finished: dict[str, dict[str, Any]]) -> bool:
-        """Whether the output stands there as a run has made it, of this input with these options."""
+    def _append(self, record: dict[str, Any]) -> None:
+        try:
+            with open_journal(self.target / FINISHED) as file:
+                append(file, record)
+        except OSError as error:
+            self.tell(f"{self.target / FINISHED}: cannot be written ({error.strerror})")
+
+    def _finished_how(self, entry: Entry, job: Job, finished: dict[str, dict[str, Any]]) -> str | None:
+        """None unless the output stands there as a run has made it, of this input with these options. Else
+        what is different now, to be added to that: nothing, or another version and the like.
+
+        Raises OSError."""
         known = finished.get(self._name(entry))
-        if known is None or not entry.target.exists():
-            return False
-        state = self._state(entry, job, fingerprint(entry.source))
-        return all(known.get(key) == value for key, value in state.items())
+        if known is None or not entry.target.exists() or known.get("asked") != asked_of(job):
+            return None
+        if not is_like(known.get("made"), fingerprint(entry.target)):
+            return None
+        differs = ""
+        source, program = fingerprint(entry.source), self._program(job)
+        if known.get("source") != source:
+            if not is_like(known.get("source"), source) or known.get("content") != content_of(entry.source):
+                return None
+            differs += "; the input has another date, and the same content"
+            # So that its content is read, and this is told, once.
+            self._append({"output": self._name(entry), **known, "source": source})
+        if known.get("version") != program["version"]:
+            differs += f"; by version {known.get('version')} (--restart makes it anew)"
+        elif known.get("weights") != program["weights"]:
+            differs += "; by other weights (--restart makes it anew)"
+        return differs
 
-    def _state(self, entry: Entry, job: Job, source: dict[str, Any]) -> dict[str, Any]:
-        """What shows that an output is still that of an input and of options."""
+    def _program(self, job: Job) -> dict[str, str]:
+        """What else an output depends on, which may change without making it wrong."""
         model = find_model(job.sample.model or FOR_VIDEO)
-        made_of = [__version__, source, options_of(job), weights_digest(model, job.color.wanted)]
-        text = json.dumps(made_of, sort_keys=True, default=str)
-        status = entry.target.stat()
-        return {
-            "job": hashlib.sha256(text.encode()).hexdigest(),
-            "bytes": status.st_size,
-            "changed": status.st_mtime_ns,
-        }
+        return {"version": __version__, "weights": weights_digest(model, job.color.wanted)}
 
 
 def natural(name: str) -> list[tuple[bool, int, str]]:
     """The key by which tape2 comes before tape10."""
     parts = re.split(r"(\d+)", name.casefold())
     return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+
+
+def folded(name: str) -> str:
+    """The same for names that are one file where letters have no case, or accents no form of their own. On
+    all file systems, as a shelf may be copied to such a one."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _work(path: Path) -> float | None:

@@ -5,7 +5,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from upscale.checks import check_here
 from upscale.color.options import ColorOptions, Reference
+from upscale.media.pipe import STANDARD
 from upscale.media.read.source import ReadOptions
 from upscale.media.write.encoder import EncodeOptions, parse_codec_options
 from upscale.pipeline import Job
@@ -30,6 +32,8 @@ def make_job(source: str | Path, target: str | Path, **options: Any) -> Job:
     options["color"] = options.get("color") or ("reference" if found else "off")
     if options.get("map") is not None:
         options["map"] = Path(options["map"])
+    if not all(path.is_absolute() or path == STANDARD for path in (Path(source), Path(target))):
+        check_here()
     color = ColorOptions(**chosen(ColorOptions))
     del options["color"]
     return Job(

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import shutil
 import threading
 import time
@@ -346,6 +347,24 @@ def options_of(job: Job) -> dict[str, Any]:
     options["color"] = job.color.identity()
     options["sample"] = {k: v for k, v in options["sample"].items() if k not in OF_THE_MACHINE}
     return options
+
+
+def asked_of(job: Job) -> dict[str, Any]:
+    """Those of ``options_of`` that differ from the defaults, as JSON has them: these can be compared with
+    what another version, which has other options and other defaults, was asked for."""
+    plain = options_of(Job(job.source, job.target))
+
+    def differing(own: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
+        found = {}
+        for key, value in own.items():
+            if isinstance(value, dict) and isinstance(default[key], dict):
+                value = differing(value, default[key]) or default[key]
+            if value != default[key]:
+                found[key] = value
+        return found
+
+    asked: dict[str, Any] = json.loads(json.dumps(differing(options_of(job), plain), default=str))
+    return asked
 
 
 def _identity(plan: Plan, source: dict[str, Any], segments: Iterable[Segment]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable
 
-from upscale.errors import DiskFullError, UpscaleError
+from upscale.errors import DiskFullError, UpscaleError, interrupted_code
 from upscale.jobs.executors import Executor
 from upscale.jobs.folder import Entry, Folder
 from upscale.jobs.interrupts import Interrupts
@@ -131,18 +131,17 @@ def _run_entries(
 def _finish(queue: Queue, workers: Executor) -> None:
     try:
         workers.run(queue)
-    except KeyboardInterrupt:
-        raise StoppedError(queue.kept, queue.unkept) from None
+    except KeyboardInterrupt as stop:
+        raise StoppedError(stop, queue.kept, queue.unkept) from None
     finally:
         queue.close()
 
 
 class StoppedError(UpscaleError):
-    """Ctrl-C; what is finished is kept."""
+    """Ctrl-C, or another signal to end; what is finished is kept."""
 
-    exit_code = 130  # 128 + SIGINT, as a shell has it
-
-    def __init__(self, kept: list[str], unkept: list[str]):
+    def __init__(self, stop: KeyboardInterrupt, kept: list[str], unkept: list[str]):
+        self.exit_code = interrupted_code(stop)
         goes_on = f"; {'; '.join(kept)}, and the same command goes on" if kept else ""
         nothing = "".join(f"; {line} (a smaller --segment keeps more often)" for line in unkept)
-        super().__init__(f"interrupted; an earlier output is unchanged{goes_on}{nothing}")
+        super().__init__(f"interrupted{stop}; an earlier output is unchanged{goes_on}{nothing}")

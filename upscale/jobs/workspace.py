@@ -118,6 +118,18 @@ def fingerprint(source: Path) -> dict[str, Any]:
     return {"bytes": size, "changed": changed, "sample": digest.hexdigest()}
 
 
+def is_like(known: object, now: dict[str, Any]) -> bool:
+    """Whether two fingerprints are the same, but perhaps for the time: a copy, or a file that was touched.
+    Between the parts that they cover, the files may differ: see ``content_of``."""
+    return isinstance(known, dict) and all(known.get(key) == now[key] for key in ("bytes", "sample"))
+
+
+def content_of(path: Path) -> str:
+    """The hash of all of a file. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)

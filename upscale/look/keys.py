@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from upscale.color.film import check_installed
-from upscale.color.options import name_of_time
+from upscale.color.options import name_of_time, time_in_name
 from upscale.errors import UpscaleError, UsageError
 from upscale.keys import Cuts
-from upscale.look.sheet import Cell, check_place, check_sheet, shrunk, write_sheet
+from upscale.look.sheet import Cell, check_sheet, shrunk, write_sheet
 from upscale.media.frame import Frame, Key
 from upscale.media.info import VideoInfo
 from upscale.media.part import Part
@@ -22,6 +22,7 @@ from upscale.media.picture import write_picture
 from upscale.media.pipe import STANDARD
 from upscale.media.read.source import Source
 from upscale.media.rgb import to_rgb
+from upscale.media.write.place import check_folder
 from upscale.pipeline import (
     Job,
     Networks,
@@ -85,9 +86,19 @@ def _check(job: Job, sheet: Path | None, folder: Path | None) -> None:
     job.color.check()
     check_installed()
     if sheet is not None:
-        check_sheet(sheet, job.overwrite)
+        check_sheet(sheet, job)
     if folder is not None:
-        check_place(folder, job.overwrite)
+        check_folder(folder)
+        if not folder.parent.is_dir():
+            raise UsageError(f"{folder.parent}: no such folder; make it first")
+        if folder.exists() and not job.overwrite:
+            raise UpscaleError(f"{folder}: exists; use -y to overwrite what is in it")
+        for source in job.sources:
+            # A key frame that was painted is named as the one that would replace it.
+            if time_in_name(source) is not None and folder.resolve() == source.resolve().parent:
+                raise UsageError(
+                    f"{folder}: {source.name}, which is read, lies in it; choose another folder"
+                )
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:

@@ -122,7 +122,7 @@ def _check(job: Job, sheet: Path) -> None:
     if job.source.is_dir():
         raise UsageError(f"{job.source}: is a folder; look at one film at a time")
     find_model(job.sample.model)
-    check_sheet(sheet, job.overwrite)
+    check_sheet(sheet, job)
 
 
 def _row(

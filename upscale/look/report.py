@@ -13,10 +13,10 @@ import numpy as np
 
 from upscale.errors import UpscaleError, UsageError
 from upscale.look.evidence import MOMENTS, Pair, pairs, streams, weights_of
-from upscale.look.sheet import check_place
 from upscale.media.rgb import Rgb, is_turned
+from upscale.media.write.place import check_small
 from upscale.media.write.whole import write_whole
-from upscale.pipeline import Summary
+from upscale.pipeline import Job, Summary
 from upscale.times import name_time
 from upscale.versions import versions
 
@@ -35,13 +35,14 @@ SMALLER = 0.75
 NEEDED = ("jinja2", "matplotlib")
 
 
-def check_report(page: Path, overwrite: bool) -> None:
+def check_report(page: Path, job: Job) -> None:
     """All that is cheap to check before a film is made. Raises UsageError or UpscaleError."""
     if page.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"{page}: the report of a film is a page; give it a name that ends in .html")
     if any(importlib.util.find_spec(name) is None for name in NEEDED):
         raise UsageError("--report of a film needs its extra: pip install 'upscale-pixelcnn[report]'")
-    check_place(page, overwrite)
+    others = {"OUTPUT": job.target} | ({"--map": job.map} if job.map is not None else {})
+    check_small(page, job.overwrite, job.sources, others)
 
 
 def write_report(page: Path, summary: Summary, command: Sequence[str]) -> None:

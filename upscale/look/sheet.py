@@ -7,10 +7,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from upscale.errors import UpscaleError, UsageError
+from upscale.errors import UsageError
 from upscale.media.info import VideoInfo
 from upscale.media.picture import write_picture
 from upscale.media.rgb import Rgb, is_turned
+from upscale.media.write.place import check_small
+from upscale.media.write.whole import part_of
+from upscale.pipeline import Job
 
 LINE = 20
 """Rows of a line of text."""
@@ -27,19 +30,11 @@ class Cell(NamedTuple):
     lines: tuple[str, ...]
 
 
-def check_sheet(sheet: Path, overwrite: bool) -> None:
-    """Raises UpscaleError or UsageError for a sheet that cannot be written under that name."""
-    check_place(sheet, overwrite)
+def check_sheet(sheet: Path, job: Job) -> None:
+    """Raises UpscaleError or UsageError for a sheet of a job that cannot be written under that name."""
+    check_small(sheet, job.overwrite, job.sources)
     if sheet.suffix.lower() != ".png":
         raise UsageError(f"{sheet}: the sheet is a PNG; give it a name that ends in .png")
-
-
-def check_place(target: Path, overwrite: bool) -> None:
-    """Raises UpscaleError where something stands that is to stay, or there is no folder."""
-    if target.exists() and not overwrite:
-        raise UpscaleError(f"{target}: exists; use -y to overwrite it")
-    if not target.parent.is_dir():
-        raise UpscaleError(f"{target.parent}: no such folder; make it first")
 
 
 def write_sheet(sheet: Path, rows: Sequence[Sequence[Cell]]) -> None:
@@ -47,7 +42,7 @@ def write_sheet(sheet: Path, rows: Sequence[Sequence[Cell]]) -> None:
     strips = [np.concatenate([_drawn(cell) for cell in row], 1) for row in rows]
     width = max(strip.shape[1] for strip in strips)
     padded = [np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=255) for s in strips]
-    beside = sheet.with_name(f".{sheet.name}.part.png")
+    beside = part_of(sheet)
     try:
         write_picture(beside, np.concatenate(padded))
         beside.replace(sheet)

@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import upscale
 from upscale.errors import UpscaleError, UsageError
 
 if TYPE_CHECKING:
@@ -178,11 +179,23 @@ class Stage:
     chroma: "WeightsFile"
 
 
+def weights_folder() -> Path:
+    """Where the shipped weights lie: in the package, or beside it in a clone, which comes first on Python's
+    path in its root though the package is installed elsewhere. Raises UpscaleError if they are missing."""
+    try:
+        return Path(str(resources.files("upscale.weights")))
+    except ModuleNotFoundError:
+        beside = Path(upscale.__file__).parent.parent / "weights"
+    if not beside.is_dir():
+        raise UpscaleError("no weights; install the package again")
+    return beside
+
+
 def weights_digest(model: Model, color: bool = False) -> str:
     """Tells the weights of a model, and of the colour network with ``color``, from others by that name;
     empty where there are none."""
     digest = hashlib.blake2b(digest_size=16)
-    folder = Path(str(resources.files("upscale.weights")))
+    folder = weights_folder()
     names = [COLOR] if color else []
     for family in {*model.families, *model.for_clean}:
         names += f"{family.luma}-*-luma.safetensors", f"{family.chroma}-*-chroma.safetensors"
@@ -195,7 +208,7 @@ def weights_digest(model: Model, color: bool = False) -> str:
 def weights_files(model: Model, scale: float, color: bool = False) -> list[Path]:
     """The files that frames go through for a ``scale`` from 1 to 8, those of the colour network among them
     with ``color``."""
-    folder = Path(str(resources.files("upscale.weights")))
+    folder = weights_folder()
     names = [Path(COLOR).stem] if color else []
     for number, native in enumerate(model.stages(scale) if model.families else []):
         for family in (model.family(number), model.family_for_clean(number)):
@@ -210,7 +223,7 @@ def find_stage(family: Family, scale: int) -> Stage:
 
     files = []
     for name, kind in ((family.luma, "luma"), (family.chroma, "chroma")):
-        path = Path(str(resources.files("upscale.weights"))) / f"{name}-x{scale}-{kind}.safetensors"
+        path = weights_folder() / f"{name}-x{scale}-{kind}.safetensors"
         if not path.exists():
             raise UpscaleError(f"no {name} weights for x{scale} ({kind}); install the package again")
         files.append(weights.describe(path))
@@ -221,7 +234,7 @@ def find_color() -> "WeightsFile":
     """The shipped weights of the colour network. Raises UpscaleError if they are missing or damaged."""
     from upscale.models import weights  # here, as it loads torch
 
-    path = Path(str(resources.files("upscale.weights"))) / COLOR
+    path = weights_folder() / COLOR
     if not path.exists():
         raise UpscaleError("no colour weights; install the package again")
     return weights.describe(path)

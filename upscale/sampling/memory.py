@@ -50,10 +50,25 @@ def available() -> int | None:
         return None
 
 
+NO_MEMORY = (
+    "out of memory",  # CUDA, MPS
+    "outofmemory",  # OpenCV
+    "t allocate memory",  # PyTorch on a CPU; the system
+    "failed to allocate",
+    "insufficient memory",
+    "not enough memory",
+    "alloc failed",  # cuBLAS, cuDNN
+    "allocation failed",
+    "unable to find an engine",  # cuDNN, where no algorithm has room for what it needs
+    "valid cudnn algorithm",
+)
+"""Parts of what libraries say, in small letters and without underscores, where there is no memory left."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this is Python's, PyTorch's or CUDA's way to say that there is no memory left."""
-    said = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
+    """Whether this is the way of Python or of a library to say that there is no memory left."""
+    said = str(error).lower().replace("_", " ")
+    return isinstance(error, MemoryError) or any(words in said for words in NO_MEMORY)
 
 
 def room() -> int | None:

@@ -20,7 +20,7 @@ from upscale.models.conditioning import Conditioning
 from upscale.models.int8 import calibrated, has_int8, quantise
 from upscale.planes import REACH, SPREAD, Box, Planes
 from upscale.sampling.chroma import luma_at_chroma, resite, siting_shift
-from upscale.sampling.memory import LARGEST_WINDOW, PROGRAM, choose_tile
+from upscale.sampling.memory import LARGEST_WINDOW, PROGRAM, choose_tile, is_out_of_memory
 from upscale.sampling.noise import uniform_noise
 from upscale.sampling.options import SampleOptions
 from upscale.sampling.process import keep_large_blocks
@@ -275,13 +275,15 @@ class Upscaler:
             try:
                 with self._autocast():
                     return tiles.run(run, inputs)
-            except torch.cuda.OutOfMemoryError:
-                if not tiles.halve():
-                    raise UpscaleError(
-                        "there is not enough memory on the device; try --device cpu"
-                    ) from None
-                self.notes.add("there was not enough memory on the device: tiles were made smaller")
-                torch.cuda.empty_cache()
+            except (RuntimeError, MemoryError) as error:
+                if self.device.type == "cpu" or not is_out_of_memory(error):
+                    raise
+                said = str(error).partition("\n")[0]
+            # Not above: the error holds what was computed so far, which is to be freed.
+            if not tiles.halve():
+                raise UpscaleError(f"there is not enough memory on the device ({said}); try --device cpu")
+            self.notes.add("there was not enough memory on the device: tiles were made smaller")
+            getattr(torch, self.device.type).empty_cache()
 
     def _tiles(self, cut: Cut, size: tuple[int, int]) -> Tiles:
         """For planes of ``size``, in input pixels."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from upscale.cli import EXIT_INTERRUPTED, reporting_errors
-from upscale.errors import UpscaleError
+from upscale.cli import reporting_errors
+from upscale.errors import EXIT_INTERRUPTED, UpscaleError
 
 if TYPE_CHECKING:
     from upscale.lab.campaign.plan import Campaign

@@ -4,11 +4,13 @@ A line that a kill cut short is skipped, and the next one begins behind it. Step
 a kill stand there twice; the later line counts.
 """
 
-import json
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from upscale.jobs.journal import append, open_journal, read_journal
 
 FILE = "journal.jsonl"
 
@@ -47,15 +49,10 @@ class Journal:
     """The file, open for more."""
 
     def __init__(self, folder: Path):
-        path = folder / FILE
-        is_torn = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
-        self._file = path.open("a")
-        if is_torn:
-            self._file.write("\n")
+        self._file = open_journal(folder / FILE)
 
     def note(self, entry: Entry) -> None:
-        self._file.write(json.dumps(asdict(entry)) + "\n")
-        self._file.flush()
+        append(self._file, asdict(entry))
 
     def close(self) -> None:
         self._file.close()
@@ -71,10 +68,6 @@ def read(folder: Path) -> list[Entry]:
 
 
 def _lines(path: Path) -> Iterator[Entry]:
-    if not path.exists():
-        return
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            yield Entry(**json.loads(line))
-        except (ValueError, TypeError):  # cut short by a kill
-            continue
+    for record in read_journal(path):
+        with contextlib.suppress(TypeError):  # a part of a line that was cut short by a kill
+            yield Entry(**record)

@@ -1,7 +1,6 @@
 """Where a film goes: file, numbered pictures, standard output. Nothing half-done has a final name."""
 
 import contextlib
-import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -9,10 +8,12 @@ from typing import Protocol
 
 import av
 
-from upscale.errors import UpscaleError, UsageError
+from upscale.errors import UsageError
 from upscale.media.info import location
 from upscale.media.picture import SUFFIXES, is_sequence, numbered, sequence_location
 from upscale.media.pipe import STANDARD, OutputPipe, standard_output
+from upscale.media.write.place import check_writable
+from upscale.media.write.whole import short_name
 
 CONTAINERS = {
     ".mp4": "mp4",
@@ -46,10 +47,6 @@ CONTAINERS = {
 
 PIPED = "nut"
 """What standard output gets unless one says otherwise: it takes everything, and is read without seeking."""
-
-
-LONGEST_NAME = 200
-"""Bytes of an output's name that go into that of its work folder."""
 
 
 class Destination(Protocol):
@@ -162,7 +159,7 @@ def destination(path: Path, container: str | None = None) -> Destination:
     Raises UpscaleError or UsageError for what would stop us from writing there.
     """
     if path != STANDARD:
-        _check_place(path)
+        check_writable(path)
     named = container or container_of(path)
     try:
         av.ContainerFormat(named, "w")
@@ -172,17 +169,6 @@ def destination(path: Path, container: str | None = None) -> Destination:
     if path == STANDARD:
         return PipeDestination(named)
     return SequenceDestination(path) if is_sequence(path) else FileDestination(path, named)
-
-
-def _check_place(path: Path) -> None:
-    if path.is_dir():
-        raise UsageError(f"{path}: is a folder; give the name of a file to write")
-    if path.exists() and not path.is_file():
-        raise UsageError(f"{path}: is no file; write to standard output, -, instead")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path.parent}: no such folder; make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise UpscaleError(f"{path.parent}: cannot be written to; choose another folder")
 
 
 def container_of(path: Path) -> str:
@@ -195,23 +181,11 @@ def container_of(path: Path) -> str:
     return CONTAINERS.get(suffix, suffix.lstrip("."))
 
 
-def existing(path: Path) -> Path | None:
-    """What stands already where ``path`` would be written: the file, or a picture of the sequence."""
-    if path == STANDARD:
-        return None
-    if not is_sequence(path):
-        return path if path.exists() else None
-    return next(iter(numbered(path)), None)
-
-
 def work_folder(path: Path) -> Path:
-    """The hidden folder beside an output in which all that is not ready yet lies; without a number for
-    FFmpeg to fill in. What a link points to, not the link, is written."""
+    """The hidden folder beside an output in which all that is not ready yet lies. What a link points
+    to, not the link, is written."""
     final = path if is_sequence(path) else path.resolve()
-    name = final.name
-    if len(os.fsencode(name)) > LONGEST_NAME or "%" in name:
-        name = f"{name[:40].replace('%', '')}.{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}"
-    return final.with_name(f".{name}.upscale")
+    return final.with_name(f".{short_name(final.name)}.upscale")
 
 
 def sync_file(path: Path) -> None:
