@@ -1,13 +1,17 @@
 """Standard input and output, with real processes and real pipes."""
 
 import json
+import os
+import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import ffmpeg
@@ -175,3 +179,53 @@ def test_what_cannot_be_done_with_a_pipe(film: Path) -> None:
     done = run(film, "--crop", "auto")
     assert done.returncode == 2
     assert b"give the crop as WIDTH:HEIGHT:X:Y" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["fifo", "substitution", "/dev/stdin", "/dev/stdin of a file"])
+def test_a_pipe_that_has_a_name_is_a_pipe(kind: str, film: Path, tmp_path: Path) -> None:
+    """It is read once, from its beginning to its end; a file on standard input stays a file."""
+    pipe, target = tmp_path / "pipe", tmp_path / "out.mkv"
+    command = [
+        *UPSCALE,
+        {"fifo": str(pipe), "substitution": "<(cat in.nut)"}.get(kind, "/dev/stdin"),
+        str(target),
+        *FAST,
+    ]
+    if kind == "substitution":
+        line = " ".join(part if part.startswith("<") else shlex.quote(part) for part in command)
+        command = ["bash", "-c", line]
+    if kind == "fifo":
+        os.mkfifo(pipe)
+        threading.Timer(0.5, lambda: pipe.write_bytes(film.read_bytes())).start()
+    with film.open("rb") as opened:
+        feed: dict[str, Any] = {
+            "/dev/stdin": {"input": film.read_bytes()},
+            "/dev/stdin of a file": {"stdin": opened},
+        }
+        done = subprocess.run(command, capture_output=True, cwd=tmp_path, timeout=60, **feed.get(kind, {}))
+    assert done.returncode == 0, done.stderr
+    assert len(ffmpeg.frames(target).times) == 25
+    assert len(ffmpeg.packets(target)) == 2
+
+
+def test_what_cannot_be_done_with_a_pipe_that_has_a_name(upscale: Run, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for options in (("--preview", tmp_path / "sheet.png"), ("--report", tmp_path / "page.html")):
+        outputs = () if "--preview" in options else (tmp_path / "out.mkv",)
+        assert upscale(pipe, *outputs, *options).exit_code == 2
+
+
+def test_ctrl_c_while_nobody_writes_into_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    process = subprocess.Popen(
+        [*UPSCALE, pipe, tmp_path / "out.mkv", *FAST],
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]

@@ -15,7 +15,7 @@ import click
 
 from upscale.color.options import COLORS, DEFAULT_TEMPERATURE
 from upscale.errors import ConsumerGoneError, EndedError, UpscaleError, UsageError, interrupted_code
-from upscale.media.pipe import STANDARD
+from upscale.media.pipe import STANDARD, is_piped
 from upscale.models.catalog import (
     FOR_PICTURES,
     FOR_VIDEO,
@@ -480,7 +480,7 @@ def main(
     if report is not None:
         from upscale.look.report import check_report
 
-        if STANDARD in (source, target):
+        if is_piped(source) or target == STANDARD:
             raise UsageError("--report looks at both films once more; give INPUT and OUTPUT names")
         check_report(report, job)
     if dry_run:

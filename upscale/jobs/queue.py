@@ -17,7 +17,7 @@ from upscale.jobs.join import check_fit, join
 from upscale.jobs.segments import WHOLE, Segment, cut
 from upscale.jobs.work import Event, Fault, FramesDone, SegmentDone, Task
 from upscale.jobs.workspace import Workspace, fingerprint, segment_path
-from upscale.media.pipe import STANDARD
+from upscale.media.pipe import STANDARD, is_piped
 from upscale.media.read.index import index_film
 from upscale.models.catalog import find_model, weights_digest
 from upscale.motion.findings import Findings
@@ -106,7 +106,7 @@ class Hooks:
 def goes_in_one(plan: Plan) -> bool:
     """Whether a film is made in one go: from or into a pipe, of a single picture, or because asked to."""
     job = plan.job
-    piped = STANDARD in (job.source, job.target)
+    piped = is_piped(job.source) or job.target == STANDARD
     one = plan.summary.info.is_picture or plan.destinations[0].holds_one_picture
     return piped or one or job.segment == 0
 

@@ -24,7 +24,7 @@ from upscale.look.timing import Shown, timed
 from upscale.media.frame import Frame
 from upscale.media.hdr import NO_HDR
 from upscale.media.info import VideoInfo
-from upscale.media.pipe import STANDARD
+from upscale.media.pipe import is_piped
 from upscale.media.pixels import PixelFormat, guessed_matrix
 from upscale.media.read.source import Source
 from upscale.media.rgb import Rgb, is_turned
@@ -116,7 +116,7 @@ def _check(inputs: Sequence[Path], options: ClipOptions) -> None:
     """What is wrong whatever the films are."""
     if len(inputs) < 2:
         raise UsageError("one film alone cannot be compared; give two inputs or more, then OUTPUT")
-    if STANDARD in inputs:
+    if any(map(is_piped, inputs)):
         raise UsageError("a pipe cannot be compared; give every input the name of a file")
     if options.layout == "wipe" and len(inputs) > 2:
         raise UsageError(f"a wipe shows two films, not {len(inputs)}; take --as side or --as flicker")

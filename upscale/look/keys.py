@@ -19,7 +19,7 @@ from upscale.media.frame import Frame, Key
 from upscale.media.info import VideoInfo
 from upscale.media.part import Part
 from upscale.media.picture import write_picture
-from upscale.media.pipe import STANDARD
+from upscale.media.pipe import is_piped
 from upscale.media.read.source import Source
 from upscale.media.rgb import to_rgb
 from upscale.media.write.place import check_folder
@@ -79,7 +79,7 @@ def _check(job: Job, sheet: Path | None, folder: Path | None) -> None:
     """All that is cheap to check."""
     if not job.color.wanted:
         raise UsageError("--export-keys writes coloured frames; add --color auto, or --reference IMAGE")
-    if job.source == STANDARD:
+    if is_piped(job.source):
         raise UsageError("a pipe can be read only once; give the name of a file as INPUT")
     if job.source.is_dir():
         raise UsageError(f"{job.source}: is a folder; look at one film at a time")

@@ -15,7 +15,7 @@ from upscale.errors import UpscaleError, UsageError
 from upscale.look.moments import Moment, cut_out, find_moments, moments, most_detailed
 from upscale.look.sheet import Cell, check_sheet, in_shape, write_sheet
 from upscale.media.info import VideoInfo
-from upscale.media.pipe import STANDARD
+from upscale.media.pipe import is_piped
 from upscale.media.read.source import Source
 from upscale.media.rgb import Rgb, to_rgb, upright
 from upscale.models.catalog import Model, find_model
@@ -117,7 +117,7 @@ def seen_of(job: Job) -> object:
 
 def _check(job: Job, sheet: Path) -> None:
     """All that is cheap to check."""
-    if job.source == STANDARD:
+    if is_piped(job.source):
         raise UsageError("a pipe can be read only once; give the name of a file as INPUT")
     if job.source.is_dir():
         raise UsageError(f"{job.source}: is a folder; look at one film at a time")

@@ -1,7 +1,9 @@
 """Standard input and output as FFmpeg reads and writes them."""
 
+import contextlib
 import os
 import select
+import stat
 import sys
 from pathlib import Path
 
@@ -41,6 +43,17 @@ class _Waiter:
         os.write(self._said, b"!")
 
 
+def is_piped(path: Path) -> bool:
+    """Whether a film can be read from there once only: standard input, or a pipe that has a name."""
+    if path == STANDARD:
+        return True
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
+
+
 class InputPipe:
     """A pipe to read from, as a file object for PyAV.
 
@@ -48,8 +61,10 @@ class InputPipe:
     raises unless it is an Exception: so KeyboardInterrupt and its like travel inside a StoppedError.
     """
 
-    def __init__(self, descriptor: int):
+    def __init__(self, descriptor: int, is_ours: bool = False):
+        """``is_ours`` says whether to close ``descriptor`` at the end."""
         self._waiter = _Waiter(descriptor)
+        self._is_ours = is_ours
         self._returned = b""
 
     def read(self, size: int) -> bytes:
@@ -57,8 +72,10 @@ class InputPipe:
             data, self._returned = self._returned[:size], self._returned[size:]
             return data
         try:
-            self._waiter.until_ready(reading=True)
-            return os.read(self._waiter.descriptor, size)
+            while True:
+                self._waiter.until_ready(reading=True)
+                with contextlib.suppress(BlockingIOError):
+                    return os.read(self._waiter.descriptor, size)
         except BaseException as error:
             raise StoppedError(error) from error
 
@@ -71,7 +88,10 @@ class InputPipe:
         self._waiter.stop()
 
     def close(self) -> None:
-        """Leave the descriptor to the process."""
+        """Leave the descriptor of standard input to the process."""
+        if self._is_ours:
+            self._is_ours = False
+            os.close(self._waiter.descriptor)
 
 
 class OutputPipe:
@@ -98,8 +118,12 @@ class OutputPipe:
         """Leave the descriptor to the process."""
 
 
-def standard_input() -> InputPipe:
-    return InputPipe(sys.stdin.fileno())
+def input_pipe(path: Path) -> InputPipe:
+    """The pipe at ``path``: see ``is_piped``. Raises OSError."""
+    if path == STANDARD:
+        return InputPipe(sys.stdin.fileno())
+    # Where nobody writes yet, to open it otherwise would wait, and could not be stopped.
+    return InputPipe(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), is_ours=True)
 
 
 def standard_output() -> OutputPipe:

@@ -22,7 +22,7 @@ from upscale.media.info import VideoInfo, describe_stream, location, stream_dura
 from upscale.media.light import from_light, is_light, light_of
 from upscale.media.part import Part, Stretch
 from upscale.media.picture import first_number, is_sequence, sequence_location
-from upscale.media.pipe import STANDARD, InputPipe, StoppedError, standard_input
+from upscale.media.pipe import InputPipe, StoppedError, input_pipe, is_piped
 from upscale.media.pixels import to_planes
 from upscale.media.read.crop import Crop, find_borders
 from upscale.media.read.filters import PULLDOWN, conformed, progressive, without_pulldown
@@ -95,7 +95,7 @@ class Source:
         self.notes: list[str] = []
         self.remarks: list[str] = []
         self._inspector = Inspector()
-        self._pipe = standard_input() if path == STANDARD else None
+        self._pipe = _pipe(path) if file is None and is_piped(path) else None
         entries = _parsed(path, file or self._pipe, read_entries)
         plays = _parsed(path, file or self._pipe, read_plays)
         self._container = _open(path, file or self._pipe)
@@ -189,7 +189,7 @@ class Source:
         tick = self.info.time_base
         if stretch is not None and stretch.jump:
             self._seek(part.shift + stretch.lead * tick)
-        elif start and self.path != STANDARD:
+        elif start and self._pipe is None:
             self._seek(part.begin)
         reading = self._reading
         reading.until = part.end
@@ -338,7 +338,7 @@ class Source:
             return None
         if asked != "auto":
             crop: Crop | None = Crop.parse(asked)
-        elif self.path == STANDARD:
+        elif self._pipe is not None:
             raise UsageError("a pipe can be read only once; give the crop as WIDTH:HEIGHT:X:Y")
         else:
             crop = find_borders(samples(self.path), self.info.pixels.subsampling)
@@ -377,6 +377,13 @@ def open_film(path: Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
     """A file open beside others that read it: its container, and the stream of its picture."""
     with _open(path) as container:
         yield container, _video_stream(container, path)
+
+
+def _pipe(path: Path) -> InputPipe:
+    try:
+        return input_pipe(path)
+    except OSError as error:
+        raise UpscaleError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _open(path: Path, file: InputPipe | FilmFile | None = None) -> InputContainer:
@@ -459,7 +466,7 @@ def _video_stream(container: InputContainer, path: Path) -> av.VideoStream:
     stream = max(pictures, key=lambda stream: _prominence(stream, longest))
     if stream.codec_context is None or not stream.codec_context.pix_fmt:
         why = "unknown codec, or no picture in the file"
-        if path == STANDARD and "mp4" in container.format.name.split(","):
+        if is_piped(path) and "mp4" in container.format.name.split(","):
             why = "an mp4 with its index at the end is no stream; give the file's name instead"
         raise UpscaleError(f"{path}: its video cannot be decoded ({why})")
     stream.thread_type = "AUTO"
