@@ -21,10 +21,12 @@ MOVING = "testsrc2=size=128x96:rate={rate}:duration={seconds}"
 BARS = "testsrc2=size=128x72:rate=25:duration=2,pad=160:96:16:12"
 
 
-def fields(path: Path, order: str = "tff", codec: str = "mpeg2video", marked: bool = True) -> Path:
-    """A second of 25 frames, woven of 50 moments."""
+def fields(
+    path: Path, order: str = "tff", codec: str = "mpeg2video", marked: bool = True, seconds: int = 1
+) -> Path:
+    """Seconds of 25 frames, woven of 50 moments."""
     weave = f"tinterlace=interleave_{'top' if order == 'tff' else 'bottom'},fieldorder={order}"
-    source = ("-f", "lavfi", "-i", f"{MOVING.format(rate=50, seconds=1)},scroll=h=0.05,{weave}")
+    source = ("-f", "lavfi", "-i", f"{MOVING.format(rate=50, seconds=seconds)},scroll=h=0.05,{weave}")
     flags = ("-flags", "+ildct+ilme") if marked else ()
     if not marked:
         source = (*source[:-1], source[-1] + ",setfield=prog")
@@ -62,6 +64,39 @@ def test_progressive_frames_are_not_touched(tmp_path: Path) -> None:
     ):
         np.testing.assert_array_equal(one, other)
     assert np.mean([combing(luma) for luma in lumas(film, ReadOptions(deinterlace="on"))[0]]) < 0.9
+
+
+@pytest.mark.parametrize("order", ["top", "bottom"])
+def test_the_order_of_the_fields_can_be_told(order: str, tmp_path: Path) -> None:
+    """In the other one what moves goes back and forth."""
+    film = fields(tmp_path / "in.mpg", f"{order[0]}ff", marked=False)
+    steps = {}
+    for told in ("top", "bottom"):
+        pictures = lumas(film, ReadOptions(deinterlace="bob", field_order=told))[0]
+        assert len(pictures) == 50
+        steps[told] = np.mean([np.abs(b - a).mean() for a, b in pairwise(pictures)])
+    assert min(steps, key=lambda told: steps[told]) == order
+    assert max(steps.values()) > 1.2 * min(steps.values())
+
+
+@pytest.mark.parametrize("order", ["tff", "bff"])
+def test_combs_that_nothing_marks_are_told_once(order: str, upscale: Run, tmp_path: Path) -> None:
+    film = fields(tmp_path / "in.mpg", order, marked=False, seconds=6)
+    result = upscale(film, tmp_path / "out.mkv", "-s", 1, "-m", "nearest", "--segment", 3, "-q", "--strict")
+    assert result.exit_code == 0, result.stderr
+    hint = "try --deinterlace on" + " --field-order bottom" * (order == "bff")
+    assert result.stderr.count("the picture has combs") == 1
+    assert result.stderr.rstrip().endswith(hint)
+
+
+@pytest.mark.parametrize("how", ["auto", "off", "on"])
+def test_where_there_are_no_combs_or_they_are_known_nothing_is_said(how: str, tmp_path: Path) -> None:
+    plain = ffmpeg.make(tmp_path / "in.mkv", *ffmpeg.picture(seconds=6), "-c:v", "ffv1")
+    woven = fields(tmp_path / "in.mpg", marked=how == "auto", seconds=6)
+    for film in (plain, woven):
+        with Source(film, ReadOptions(deinterlace=how)) as source:
+            assert sum(1 for _ in source.frames()) == 150
+            assert source.remarks == []
 
 
 def test_bob_makes_a_frame_of_every_field(tmp_path: Path, upscale: Run) -> None:

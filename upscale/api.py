@@ -51,6 +51,7 @@ class Options(TypedDict, total=False):
     codec_options: Mapping[str, str]
     format: str | None
     deinterlace: str
+    field_order: str
     detelecine: bool
     crop: str
     strict: bool

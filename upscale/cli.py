@@ -335,6 +335,13 @@ def _model_names(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     show_default=True,
     help="auto: frames marked as interlaced; on: all frames; bob: one frame per field.",
 )
+@click.option(
+    "--field-order",
+    type=click.Choice(["auto", "top", "bottom"]),
+    default="auto",
+    show_default=True,
+    help="Field shown first, if the file says nothing, or is wrong.",
+)
 @click.option("--detelecine", is_flag=True, help="Undo 3:2 pulldown: 30 frames a second become 24.")
 @click.option(
     "--crop", default="off", show_default=True, help="auto removes black borders; or WIDTH:HEIGHT:X:Y."

@@ -79,7 +79,8 @@ def join(plan: Plan, paths: Sequence[Path], records: Sequence[Record]) -> list[s
             forbid(beside_it.notes, job)
     summary.lost, summary.damaged = lost, bool(damage)
     told = dict.fromkeys(note for one in (writer, *maps) for note in one.notes)
-    return [*told, *notes, *dict.fromkeys(source.remarks), *damage]
+    remarks = [remark for record in records for remark in record["remarks"]]
+    return [*told, *notes, *dict.fromkeys([*source.remarks, *remarks]), *damage]
 
 
 def _seconds(packet: Packet, tick: Fraction) -> Fraction:

@@ -315,17 +315,18 @@ class Worker:
             networks = self._opened(task, source.info, put)
             window = networks.enlarger.window
             found = Findings()
-            told, lost = 0, 0
+            told, remarked, lost = 0, 0, 0
 
             def end(segment: Segment) -> _End:
-                nonlocal told, lost
+                nonlocal told, remarked, lost
                 facts = {
                     "lost": source.losses.frames - lost,
                     "reasons": list(source.losses.reasons),
                     "notes": source.notes[told:],
+                    "remarks": source.remarks[remarked:],
                     "found": found.taken(),
                 }
-                told, lost = len(source.notes), source.losses.frames
+                told, remarked, lost = len(source.notes), len(source.remarks), source.losses.frames
                 return _End(run, segment, facts)
 
             first, last = task.segments[0].stretch, task.segments[-1].stretch

@@ -1,6 +1,7 @@
 """FFmpeg's filters between the decoder and the planes: fields become frames, and all frames one size."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
@@ -16,6 +17,20 @@ DEINTERLACE = ("auto", "on", "bob", "off")
 INTERLACED = (2, 3, 4, 5)
 BOTTOM_FIRST = (3, 4)
 """FFmpeg's AVFieldOrder for fields (TT, BB, TB, BT), and those that show the bottom one first."""
+
+FIELD_ORDERS = {"auto": "auto", "top": "tff", "bottom": "bff"}
+"""What may be asked of ``progressive``, and what FFmpeg calls it."""
+
+LOOKED_AT = 4
+"""Frames in a row that are looked at for combs."""
+
+APART = 25
+"""Frames from one such row to the next."""
+
+COMBED = 10
+"""Frames with combs from which on a film is said to be interlaced, if three times as few are without."""
+
+COMBS = "the picture has combs, as if it were interlaced, and is not marked so"
 
 PULLDOWN = Fraction(5, 4)
 """Frames of 3:2 pulldown for each of the film."""
@@ -58,23 +73,31 @@ def filtered(
 
 
 def progressive(
-    frames: Iterable[VideoFrame], how: str, rate: Fraction | None, field_order: int
+    frames: Iterable[VideoFrame],
+    how: str,
+    rate: Fraction | None,
+    marked: int,
+    order: str,
+    remarks: list[str],
 ) -> Iterator[VideoFrame]:
     """Whole frames where there were two fields, by bwdif: Weston's three-field filter of the BBC, as in
     w3fdif, led by the edges that yadif finds.
 
     ``how`` is ``off``; ``auto``, which takes the frames that the stream marks as interlaced; ``on``, all of
-    them; or ``bob``, which makes a frame of every field. ``field_order`` is the stream's, as FFmpeg counts.
+    them; or ``bob``, which makes a frame of every field. ``marked`` is the stream's field order, as FFmpeg
+    counts, and ``order`` the one to take, of FIELD_ORDERS. Where ``auto`` leaves combs, ``remarks`` say it.
     """
     if how == "off":
         yield from frames
         return
     for run in _alike(frames):
+        if how == "auto":
+            run = _watched(run, remarks)
         which = "all"
         if how == "auto":
             before, first = None, None
             for frame in run:
-                if frame.interlaced_frame or field_order in INTERLACED:
+                if frame.interlaced_frame or marked in INTERLACED:
                     first = frame
                     break
                 if before is not None:
@@ -88,7 +111,9 @@ def progressive(
             run = itertools.chain([first] if before is None else [before, first], run)
             which = "interlaced" if first.interlaced_frame else "all"
         mode = "send_field" if how == "bob" else "send_frame"
-        parity = "bff" if which == "all" and field_order in BOTTOM_FIRST else "auto"
+        parity = FIELD_ORDERS[order]
+        if parity == "auto" and which == "all" and marked in BOTTOM_FIRST:
+            parity = "bff"
         for made in filtered(run, rate, ("bwdif", f"mode={mode}:parity={parity}:deint={which}")):
             if how != "bob":  # it halves the tick of the clock, for the second fields' sake
                 made.pts, made.duration = (made.pts or 0) // 2, made.duration // 2
@@ -96,13 +121,54 @@ def progressive(
             yield made
 
 
+def _watched(frames: Iterable[VideoFrame], remarks: list[str]) -> Iterator[VideoFrame]:
+    """The same frames of one size. Some are looked at: if they have combs and no mark, it is remarked once.
+
+    By FFmpeg's idet, which compares the lines of each frame with those of the ones before and after."""
+    counts: Counter[str] = Counter()
+    row: list[VideoFrame] = []
+    for number, frame in enumerate(frames):
+        if number % APART < LOOKED_AT and not frame.interlaced_frame:
+            row.append(frame)
+        elif row:
+            counts.update(_combs(row))
+            row = []
+            _remark(counts, remarks)
+        yield frame
+    if row:
+        counts.update(_combs(row))
+        _remark(counts, remarks)
+
+
+def _combs(row: list[VideoFrame]) -> dict[str, int]:
+    """How many of some frames in a row look interlaced, top (``tff``) or bottom (``bff``) field first, or
+    ``progressive``."""
+    if len(row) < LOOKED_AT:
+        return {}
+    try:
+        *_, last = filtered(row, None, ("idet", ""))
+    except UpscaleError:  # a format that it does not know
+        return {}
+    kinds = ("tff", "bff", "progressive")
+    return {kind: int(float(last.metadata.get(f"lavfi.idet.multiple.{kind}", 0))) for kind in kinds}
+
+
+def _remark(counts: Counter[str], remarks: list[str]) -> None:
+    combed = counts["tff"] + counts["bff"]
+    if combed < COMBED or combed < 3 * counts["progressive"]:
+        return
+    bottom = " --field-order bottom" if counts["bff"] > counts["tff"] else ""
+    if not any(known.startswith(COMBS) for known in remarks):
+        remarks.append(f"{COMBS}: try --deinterlace on{bottom}")
+
+
 def without_pulldown(
-    frames: Iterable[VideoFrame], rate: Fraction, notes: list[str]
+    frames: Iterable[VideoFrame], rate: Fraction, notes: list[str], order: str
 ) -> Iterator[VideoFrame]:
     """The frames of the film from which 3:2 pulldown made fields: four for each five.
 
     The fields are matched to frames, those that still show combs are deinterlaced, and the one frame in
-    five that is a repetition goes.
+    five that is a repetition goes. ``order`` is that of the fields, of FIELD_ORDERS.
     """
     for run in _unbroken(frames, rate):
         first = next(run)
@@ -111,7 +177,7 @@ def without_pulldown(
             notes.append("the picture went through 8 bit: --detelecine knows no more")
         start, tick = first.pts, Fraction(first.time_base or 1)
         chain = (
-            ("fieldmatch", "combmatch=full"),
+            ("fieldmatch", f"combmatch=full:order={FIELD_ORDERS[order]}"),
             ("bwdif", "mode=send_frame:deint=interlaced"),
             ("settb", str(1 / rate)),
             ("decimate", "cycle=5"),

@@ -49,6 +49,8 @@ class ReadOptions:
 
     deinterlace: str = "auto"
     """See ``filters.progressive``."""
+    field_order: str = "auto"
+    """Which field is shown first, where the stream is silent or wrong: see ``filters.FIELD_ORDERS``."""
     detelecine: bool = False
     """Undo 3:2 pulldown."""
     crop: str = "off"
@@ -255,10 +257,17 @@ class Source:
         reading.notes, reading.remarks = self.notes, self.remarks
         pictures = reading.pictures()
         if self._read.detelecine:
-            pictures = without_pulldown(pictures, reading.rate or NTSC, self.notes)
+            pictures = without_pulldown(pictures, reading.rate or NTSC, self.notes, self._read.field_order)
         else:
-            order = self._video.codec_context.field_order
-            pictures = progressive(pictures, self._read.deinterlace, reading.rate, order)
+            marked = self._video.codec_context.field_order
+            pictures = progressive(
+                pictures,
+                self._read.deinterlace,
+                reading.rate,
+                marked,
+                self._read.field_order,
+                self.remarks,
+            )
         pictures = conformed(pictures, self.notes, self._opening)
         return reading, pictures, next(pictures, None)
 

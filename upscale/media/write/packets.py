@@ -24,7 +24,7 @@ from upscale.media.frame import Frame
 from upscale.media.write.encoder import Encoder
 from upscale.media.write.encoding import Encoding
 
-MAGIC = b"upscale segment 3\n"
+MAGIC = b"upscale segment 4\n"
 
 HEAD = struct.Struct("<BqqqBI")
 """Of a packet: track; pts, dts and duration in ticks of the encoder; flags, bytes of data."""
