@@ -5,11 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import look
+
+from upscale.errors import EndedError
+from upscale.jobs.interrupts import Interrupts
+from upscale.telling import ended_by_signals
 
 MakeClip = Callable[..., Path]
 UPSCALE = [sys.executable, "-m", "upscale"]
@@ -105,8 +110,10 @@ def test_a_signal_ends_it_as_ctrl_c_does(
         while json.loads(process.stderr.readline())["frames"] < 20:
             pass
         process.send_signal(number)
-        last = json.loads(process.stderr.read().splitlines()[-1])
-    assert process.returncode == last["exit_code"] == 128 + number
+        said = process.stderr.read().splitlines()
+        last = json.loads(said[-1])
+    assert process.returncode == 128 + number, said[-3:]
+    assert last.get("exit_code") == 128 + number, said[-3:]
     assert last["type"] == "error"
     assert last["message"].startswith(f"interrupted by {number.name}; an earlier output is unchanged")
     assert "segments of" in last["message"]
@@ -122,3 +129,20 @@ def test_what_nohup_has_ignored_stays_ignored(make_clip: MakeClip, tmp_path: Pat
         process.send_signal(signal.SIGHUP)
         process.stderr.read()
     assert process.returncode == 0
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_that_python_ignores_ends_it_at_the_next_frame() -> None:
+    """An error in a destructor is printed, and forgotten."""
+
+    class Forgetful:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.1)
+
+    with ended_by_signals():
+        Forgetful()
+        with pytest.raises(EndedError):
+            Interrupts(lambda said: None).check()
+    with ended_by_signals():
+        Interrupts(lambda said: None).check()

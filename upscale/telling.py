@@ -18,6 +18,10 @@ ENDING = ("SIGTERM", "SIGHUP")
 """Signals that end a command as Ctrl-C does; Windows has not both of them."""
 
 
+_came: list[int] = []
+"""The ENDING signal that has come to this process."""
+
+
 class Told:
     """Standard error, whose writes never fail."""
 
@@ -104,7 +108,10 @@ def ended_by_signals() -> Iterator[None]:
 
     def end(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
+        _came.append(number)
         raise EndedError(number)
+
+    _came.clear()
 
     numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in numbers}
@@ -117,6 +124,13 @@ def ended_by_signals() -> Iterator[None]:
         for number, handler in before.items():
             if handler == signal.SIG_DFL:
                 signal.signal(number, handler)
+
+
+def check_ended() -> None:
+    """Raises EndedError if a signal has come: what its handler raises is lost where Python ignores errors,
+    as in a destructor. In any thread."""
+    if _came:
+        raise EndedError(_came[0])
 
 
 def _drop(stream: TextIO) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Self
 
+from upscale.telling import check_ended
+
 SOFTLY = "stopping after the current frame; press Ctrl-C again to stop at once"
 
 
@@ -38,7 +40,8 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def check(self) -> None:
-        """A frame is done: raises KeyboardInterrupt if Ctrl-C has come; in any thread."""
+        """A frame is done: raises KeyboardInterrupt if Ctrl-C, or a signal to end, came; in any thread."""
+        check_ended()
         self._works = True
         if self._asked:
             self._asked = False
