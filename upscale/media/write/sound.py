@@ -58,8 +58,8 @@ LATE = Fraction(1, 100)
 SILENCE = Fraction(1)
 """Seconds of silence that are made at a time."""
 
-LONGEST_SILENCE = Fraction(24 * 3600)
-"""Seconds. A longer pause comes from a broken clock: the time is kept, and nothing fills it."""
+LONGEST_SILENCE = Fraction(3 * 3600)
+"""Seconds. To fill a longer pause would take minutes, and it may be a broken clock: the time is kept."""
 
 
 class ConvertedSound:
