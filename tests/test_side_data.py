@@ -95,6 +95,15 @@ def test_a_photo_of_a_phone_stays_upright(name: str, photo: Path, upscale: Run, 
     assert "rotation" not in result.stderr
 
 
+def test_exif_that_is_too_long_for_a_jpeg_leaves_the_rotation(upscale: Run, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.png", tmp_path / "out.jpg"
+    maker = struct.pack("<HHII", 0x10F, 2, 90_000, 38)
+    block = b"II*\0" + struct.pack("<IH", 8, 2) + maker + struct.pack("<HHII", 0x112, 3, 1, TURNED)
+    source.write_bytes(with_chunk(still(source), b"eXIf", block + bytes(4) + b"a" * 90_000))
+    assert upscale(source, target, *PLAIN).exit_code == 0
+    assert rotation(target) == rotation(source) is not None
+
+
 def test_where_it_cannot_stay_upright_it_says_so(photo: Path, upscale: Run, tmp_path: Path) -> None:
     result = upscale(photo, tmp_path / "out.webp", *PLAIN)
     assert "the rotation was left out" in result.stderr
@@ -191,6 +200,12 @@ def test_every_matrix_becomes_rgb(matrix: str, upscale: Run, tmp_path: Path) -> 
     )
     apart = read_rgb(tmp_path / "01.png").astype(int) - read_rgb(expected)
     assert np.abs(apart).max() <= 2
+
+
+def test_grey_has_no_matrix(upscale: Run, tmp_path: Path) -> None:
+    still(tmp_path / "in.png", "-pix_fmt", "gray")
+    result = upscale(tmp_path / "in.png", tmp_path / "out.jpg", *PLAIN, "--strict")
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("matrix", [8, 10, 14])

@@ -1,5 +1,6 @@
 """Sound that the muxer refuses, whose layout an encoder does not know, or that pauses for hours."""
 
+import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -42,6 +43,8 @@ def surround(path: Path, layout: str, *codec: object) -> Path:
         ("5.1(side)", "flac", "out.ts", 6),
         ("5.0(side)", "flac", "out.mov", 5),
         ("7.1", "flac", "out.mov", 8),
+        ("7.1", "pcm_s16le", "out.mp4", 8),
+        ("5.1(side)", "pcm_s24le", "out.ts", 6),
     ],
 )
 def test_no_channel_is_lost_untold(
@@ -54,6 +57,31 @@ def test_no_channel_is_lost_untold(
     assert result.exit_code == 0, result.stderr
     assert channels(tmp_path / name) == count
     assert "channels became" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("layout", "codec", "name"),
+    [
+        ("5.1(side)", "flac", "out.mov"),
+        ("7.1", "flac", "out.mov"),
+        ("7.1", "pcm_s24le", "out.mp4"),
+        ("5.1(side)", "pcm_s16le", "out.mp4"),
+    ],
+)
+def test_without_losses_it_stays_so_in_all_channels(
+    layout: str, codec: str, name: str, upscale: Run, tmp_path: Path
+) -> None:
+    film = surround(tmp_path / "in.mkv", layout, codec)
+    assert upscale(film, tmp_path / name, *PLAIN, "-q").exit_code == 0
+    heard = [samples(path) for path in (film, tmp_path / name)]
+    assert heard[0] == heard[1]
+    assert len(heard[0]) > 100_000
+
+
+def samples(path: Path) -> bytes:
+    """All channels of the sound, in 32 bit."""
+    command = [ffmpeg.FFMPEG, "-v", "error", "-i", path, "-map", "0:a", "-f", "s32le", "-"]
+    return subprocess.run(command, check=True, capture_output=True).stdout
 
 
 def test_channels_that_are_mixed_are_told(upscale: Run, tmp_path: Path) -> None:

@@ -201,27 +201,32 @@ def cut(path: Path, *shown: tuple[float, float]) -> None:
         (("libx264", "-g", 10, "-bf", 2, "-c:a", "pcm_s16le"), [(0, 0.4), (1.2, 1.6)]),
         (("libx264", "-g", 10, "-bf", 0, "-c:a", "aac"), [(0, 0.4), (1.2, 1.6)]),
         (("libx264", "-g", 10, "-bf", 2, "-c:a", "pcm_s16le"), [(0.8, 1.6)]),
+        (("libx264", "-g", 25, "-bf", 2, "-c:a", "aac"), [(0, 0.52), (1.28, 1.88)]),
+        (("libx264", "-g", 250, "-bf", 2, "-c:a", "aac"), [(0, 0.52), (1.28, 1.88)]),
+        (("mpeg4", "-g", 12, "-bf", 0, "-c:a", "pcm_s16le"), [(0.2, 0.6), (1.32, 1.88)]),
     ],
 )
 def test_what_an_edit_list_cuts_out_is_neither_lost_nor_heard(
     codecs: tuple[object, ...], shown: list[tuple[float, float]], upscale: Run, tmp_path: Path
 ) -> None:
+    """Wherever it cuts: what is hidden before a key frame, and behind one, moves nothing."""
     film = ffmpeg.make(
         tmp_path / "in.mov",
         *ffmpeg.picture(seconds=2),
         *ffmpeg.sound(2),
-        "-pix_fmt",
-        "yuv420p",
-        "-c:v",
-        *codecs,
+        *("-pix_fmt", "yuv420p", "-c:v", *codecs),
     )
     cut(film, *shown)
     expected = ffmpeg.frames(film)
-    assert len(expected.times) < 30
-    for name in ("out.mkv", "out.mov"):
-        result = upscale(film, tmp_path / name, "-m", "nearest", "-s", 1, "-q")
+    assert len(expected.times) < 32
+    for name, options in (("out.mkv", ()), ("out.mov", ()), ("parts.mkv", ("--segment", 0.3))):
+        lossless = ("--codec", "ffv1") if name.endswith("mkv") else ()
+        result = upscale(film, tmp_path / name, "-m", "nearest", "-s", 1, "-q", *options, *lossless)
         assert (result.exit_code, result.stderr) == (0, "")
-        assert len(ffmpeg.frames(tmp_path / name).times) == len(expected.times)
+        made = ffmpeg.frames(tmp_path / name)
+        apart = [float(a - b) for a, b in zip(made.times, expected.times, strict=True)]
+        assert max(apart) - min(apart) < 0.002
+        assert not lossless or made.sums == expected.sums
         assert heard(tmp_path / name) == pytest.approx(sum(end - begin for begin, end in shown), abs=0.1)
 
 

@@ -51,8 +51,8 @@ class FileClock:
 
     Where tapes were joined, the times of all streams begin anew; here all go on from where the picture was,
     so sound stays with its picture. The picture alone decides: where another stream steps back and the
-    picture does not, only the packets concerned are moved. What an edit list hides of the other streams is
-    left out, as it would be heard where it is copied.
+    picture does not, only the packets concerned are moved. What an edit list hides of the picture tells
+    nothing; of the other streams it is left out, as it would be heard where it is copied.
     """
 
     def __init__(self, picture: Stream):
@@ -75,6 +75,9 @@ class FileClock:
         if packet.stream_index != self._picture:
             return self._beside(packet)
         raw = _seconds(packet)
+        if packet.is_discard:  # an edit list hides it: its time lies amid that of those that are shown
+            _move(packet, self._shift)
+            return [packet]
         if self._raw is not None and raw < self._raw - LEAP:
             self._before, self._shift, self._joint = self._shift, self._due - raw, self._due
             self._jumps += 1

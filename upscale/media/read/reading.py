@@ -54,6 +54,7 @@ class Reading:
         """What changed on the way."""
         self.remarks: list[str] = []
         """What is odd, and was kept."""
+        self._clock = FileClock(video)
         self._held_bytes = 0
         self._late: set[int] = set()
         """Streams that were not there when the film was opened."""
@@ -130,7 +131,6 @@ class Reading:
     def _packets(self) -> Iterator[Packet]:
         """Packets of all streams on one clock, to a little past the end of the part, or as far as the file
         goes."""
-        clock = FileClock(self._video)
         known = len(self._container.streams)
         try:
             for packet in self._container.demux():
@@ -144,7 +144,7 @@ class Reading:
                     continue
                 if packet.is_corrupt and BROKEN not in self.notes:
                     self.notes.append(BROKEN)
-                for ready in clock.stamp(packet):
+                for ready in self._clock.stamp(packet):
                     is_film = ready.stream is self._video
                     if is_film:
                         self._note_picture(ready)
@@ -154,7 +154,7 @@ class Reading:
                         if is_film and self.until is not None and at - self.until > INTERLEAVING:
                             return
                     yield ready
-            yield from clock.end()
+            yield from self._clock.end()
         except StoppedError as error:
             raise error.by from None
         except av.FFmpegError as error:

@@ -415,7 +415,7 @@ def settle(info: VideoInfo, encode: EncodeOptions, codec: str, container: str) -
         clock=container in CLOCKS,
         source_matrix=info.color.matrix,
     )
-    if encoder.converts and info.color.matrix not in SCALER:
+    if encoder.converts and planar.subsampling is not None and info.color.matrix not in SCALER:
         notes.append(
             f"the colours are not exact: FFmpeg cannot convert matrix {info.color.matrix} to {pix_fmt}"
         )

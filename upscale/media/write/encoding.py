@@ -9,6 +9,7 @@ from av.video.frame import VideoFrame
 
 from upscale.errors import UpscaleError
 from upscale.media.frame import Frame
+from upscale.media.side_data import Inspector
 from upscale.media.write import exif
 from upscale.media.write.encoder import Encoder
 from upscale.media.write.gif import paletted
@@ -29,6 +30,7 @@ class Encoding:
         """Whether a frame had to be moved to a number."""
         self.notes: list[str] = []
         """What its pictures carried and it does not write, but for what ``encoder.notes`` tells."""
+        self._inspector = Inspector()
         self._exif: deque[bytes | None] = deque()
         """For the packets to come."""
         self._number = -1 << 31
@@ -56,7 +58,7 @@ class Encoding:
             self._on_the_grid(picture)
         self.given += 1
         if self._encoder.codec in exif.FORMATS:
-            self._exif.append(exif.block(picture))
+            self._exif.append(exif.block(picture, self._inspector))
         if self._encoder.has_palette:  # here, beside the networks, as it takes its time
             picture = paletted(picture)
         return self._counted(self._context.encode(picture))

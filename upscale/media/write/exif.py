@@ -37,12 +37,14 @@ JFIF = b"\xff\xe0"
 """The marker of the segment that has to stay a JPEG's first."""
 
 
-def block(picture: VideoFrame) -> bytes | None:
-    """The EXIF of a picture with the side data of its source, as TIFF; None where it needs none."""
-    inspector = Inspector()
+def block(picture: VideoFrame, inspector: Inspector) -> bytes | None:
+    """The EXIF of a picture with the side data of its source, as TIFF; None where it needs none. Of what is
+    too long for a JPEG only the rotation is left."""
     kinds = inspector.kinds(picture)
     if CAMERA in kinds:
-        return _of_camera(picture)
+        whole = _of_camera(picture)
+        if whole is None or len(whole) <= LONGEST:
+            return whole
     if ROTATION not in kinds:
         return None
     matrix = display_matrix(inspector.readable(picture))
@@ -63,34 +65,36 @@ def _of_camera(picture: VideoFrame) -> bytes | None:
     encoder.time_base = Fraction(1, 25)
     encoder.options = {"compression_level": "0"}
     packets = [*encoder.encode(picture.reformat(format="gray")), *encoder.encode(None)]
-    data = b"".join(map(bytes, packets))
+    return _chunk(b"".join(map(bytes, packets)))
+
+
+def _chunk(png: bytes) -> bytes | None:
+    """The EXIF in a PNG."""
     at = len(SIGNATURE)
-    while at < len(data):
-        size, kind = struct.unpack_from(">I4s", data, at)
+    while at < len(png):
+        size, kind = struct.unpack_from(">I4s", png, at)
         if kind == b"eXIf":
-            return data[at + 8 : at + 8 + size]
+            return png[at + 8 : at + 8 + size]
         at += size + 12
     return None
 
 
 def added(packet: Packet, exif: bytes | None) -> Packet:
-    """A JPEG or PNG with a block of EXIF, where there is one, room for it, and none yet."""
+    """A JPEG or PNG with a block of EXIF, where there is one, and none yet."""
     data = bytes(packet)
     if exif is None:
         return packet
     if data.startswith(SIGNATURE):
-        if b"eXIf" in data:
+        if _chunk(data) is not None:
             return packet
         check = zlib.crc32(b"eXIf" + exif)
         at, part = HEADER, struct.pack(">I", len(exif)) + b"eXIf" + exif + struct.pack(">I", check)
-    elif len(exif) <= LONGEST:
+    else:
         body = b"Exif\0\0" + exif
         part = b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
         at = 2
         if data[at : at + 2] == JFIF:
             at += 2 + struct.unpack_from(">H", data, at + 2)[0]
-    else:
-        return packet
     made = Packet(data[:at] + part + data[at:])
     made.pts, made.dts, made.duration = packet.pts, packet.dts, packet.duration
     made.is_keyframe = packet.is_keyframe

@@ -1,5 +1,6 @@
 """Sound, on its way past the picture: copied where the container can hold it, else converted."""
 
+import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -25,14 +26,14 @@ PREFERRED = {"mpegts": "aac"}
 """Container -> what to convert to, where FFmpeg's own choice is a worse one (mp2)."""
 
 LOSSLESS = {
-    "mp4": ("alac", "alac"),
-    "mov": ("alac", "alac"),
-    "matroska": ("flac", "flac"),
-    "nut": ("flac", "flac"),
-    "avi": ("pcm_s16le", "pcm_s24le"),
-    "mxf": ("pcm_s16le", "pcm_s24le"),
+    "mp4": ("alac", "flac"),
+    "mov": ("alac", "pcm"),
+    "matroska": ("flac", "pcm"),
+    "nut": ("flac", "pcm"),
+    "avi": ("pcm",),
+    "mxf": ("pcm",),
 }
-"""Container -> what sound without losses is converted to there, of 16 bit and of more."""
+"""Container -> what sound without losses is converted to there, the best first. ALAC knows few layouts."""
 
 MOSTLY_LOSSLESS = {"wavpack"}
 """Codecs that may have losses, and seldom do."""
@@ -41,6 +42,12 @@ OPEN = {"matroska", "mov", "mp4", "avi", "nut"}
 """Containers that hold more than they list; the muxer is asked."""
 
 SAME_CHANNELS = {
+    "3 channels": "2.1",
+    "4 channels": "4.0",
+    "5 channels": "5.0",
+    "6 channels": "5.1",
+    "7 channels": "6.1",
+    "8 channels": "7.1",
     "5.0(side)": "5.0",
     "5.1(side)": "5.1",
     "quad(side)": "quad",
@@ -80,7 +87,9 @@ class ConvertedSound:
         formats = av.Codec(self.codec, "w").audio_formats or []
         wanted = self._decoder.format.bytes
         if formats:
-            stream.codec_context.format = min(formats, key=lambda fmt: (fmt.bytes < wanted, fmt.bytes))
+            enough = [fmt for fmt in formats if fmt.bytes >= wanted]
+            key = lambda fmt: fmt.bytes  # noqa: E731
+            stream.codec_context.format = min(enough, key=key) if enough else max(formats, key=key)
         channels = stream.codec_context.layout.nb_channels
         self.remark = (
             "" if channels == source.channels else f"; its {source.channels} channels became {channels}"
@@ -186,7 +195,8 @@ def _without_losses(holder: str, source: AudioStream) -> list[str]:
     codec = source.codec_context.codec
     if holder not in LOSSLESS or not codec.lossless or (codec.lossy and codec.name not in MOSTLY_LOSSLESS):
         return []
-    return [LOSSLESS[holder][source.codec_context.format.bytes > 2]]
+    pcm = "pcm_s24le" if source.codec_context.format.bytes > 2 else "pcm_s16le"
+    return [pcm if name == "pcm" else name for name in LOSSLESS[holder]]
 
 
 def _settings(codecs: list[str], source: AudioStream, only: int | None) -> tuple[str, int, str]:
@@ -195,8 +205,8 @@ def _settings(codecs: list[str], source: AudioStream, only: int | None) -> tuple
     does."""
     own = source.codec_context.layout.name
     own = UNORDERED.get(own, own)
-    for layout in dict.fromkeys((own, SAME_CHANNELS.get(own, own), "stereo")):
-        for codec in codecs:
+    for layouts in (dict.fromkeys((own, SAME_CHANNELS.get(own, own))), ("stereo",)):
+        for codec, layout in itertools.product(codecs, layouts):
             rates = (only,) if only else av.Codec(codec, "w").audio_rates or ()
             rate = source.codec_context.sample_rate
             if rates and rate not in rates:
