@@ -171,7 +171,8 @@ def child(data: bytes, at: int, *path: bytes) -> int:
 
 
 def cut(path: Path, *shown: tuple[float, float]) -> None:
-    """Let the edit lists of a film show only some spans of it, (begin, end) in seconds, as trims do."""
+    """Let the edit lists of a film show only some spans of it, (begin, end) in seconds, as trims do. What
+    begins at -1 is empty, and lasts so many seconds."""
     data = path.read_bytes()
     (moov,) = (at for kind, at, _ in boxes(data, 0, len(data)) if kind == b"moov")
     (size,) = struct.unpack_from(">I", data, moov)
@@ -183,7 +184,9 @@ def cut(path: Path, *shown: tuple[float, float]) -> None:
         if kind == b"trak":
             (own,) = struct.unpack_from(">I", data, child(data, at, b"mdia", b"mdhd") + 20)
             edits = b"".join(
-                struct.pack(">IiI", int((end - begin) * scale), int(begin * own), 1 << 16)
+                struct.pack(">IiI", int(end * scale), -1, 1 << 16)
+                if begin < 0
+                else struct.pack(">IiI", int((end - begin) * scale), int(begin * own), 1 << 16)
                 for begin, end in shown
             )
             listed = struct.pack(">I4sII", 16 + len(edits), b"elst", 0, len(shown)) + edits
@@ -228,6 +231,21 @@ def test_what_an_edit_list_cuts_out_is_neither_lost_nor_heard(
         assert max(apart) - min(apart) < 0.002
         assert not lossless or made.sums == expected.sums
         assert heard(tmp_path / name) == pytest.approx(sum(end - begin for begin, end in shown), abs=0.1)
+
+
+@pytest.mark.parametrize("begin", [0.2, 0.92])
+def test_an_empty_edit_before_a_trim_is_no_damage(begin: float, upscale: Run, tmp_path: Path) -> None:
+    film = ffmpeg.make(
+        tmp_path / "in.mov",
+        *ffmpeg.picture(seconds=2),
+        *("-pix_fmt", "yuv420p", "-c:v", "libx264", "-g", 25, "-bf", 2),
+    )
+    cut(film, (-1, 0.52), (begin, 1.8))
+    expected = ffmpeg.frames(film)
+    for segment in (0, 0.3):
+        result = upscale(film, tmp_path / "out.mkv", *PLAIN, "-q", "-y", "--segment", segment)
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert len(ffmpeg.frames(tmp_path / "out.mkv").times) == len(expected.times) < 46
 
 
 def heard(path: Path) -> float:

@@ -119,8 +119,9 @@ class Reading:
                 covered = int(span * self.tick * Fraction(self._video.average_rate or 0))
             declared = self._video.frames - self._hidden
             if "mov" in self._container.format.name and self._video.duration:
-                # Which leaves out what a cut in the edit list hides.
+                # It ends where the edit list does, and begins before an empty edit.
                 declared = min(declared, round(self._video.duration / self._typical))
+                covered = max(covered, self._reached // self._typical)
             return max(0, min(declared - self._given, declared - covered))
         if "matroska" not in self._container.format.name or promised is None or not self.rate:
             return 0
