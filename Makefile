@@ -64,7 +64,7 @@ evaluate-window: $(VENV)/installed
 
 evaluate-film: $(VENV)/perceptual $(VENV)/train
 	$(BIN)/upscale-lab evaluate $(FILM_CLIPS) $(IN_MOTION) --scale 4 --frames 8 --perceptual ST-LPIPS \
-		-t 0 -t 0.4 -t 0.6
+		-t 0 -t 0.4
 	$(BIN)/upscale-lab evaluate $(FILM_CLIPS) --scale 4 --frames 8 --preset clean
 	$(BIN)/upscale-lab evaluate $(FILM_CLIPS) --scale 4 --frames 8 --preset soft
 	$(BIN)/upscale-lab evaluate $(FILM_CLIPS) $(IN_MOTION) --scale 2 --frames 8
