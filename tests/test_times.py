@@ -51,6 +51,29 @@ def test_lines_that_are_shown_at_once_move_no_others(codec: str, upscale: Run, t
     assert len(contents(film)["subtitle"]) == 4
 
 
+@pytest.mark.parametrize("codec", ["srt", "ass"])
+@pytest.mark.parametrize("name", ["out.mp4", "out.mov"])
+def test_lines_that_are_shown_at_once_share_a_packet_where_there_is_one(
+    codec: str, name: str, upscale: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "lines.srt").write_text(LINES)
+    film = ffmpeg.make(
+        tmp_path / "in.mkv",
+        *ffmpeg.picture(seconds=4),
+        *("-i", tmp_path / "lines.srt", "-map", 0, "-map", 1, *ffmpeg.X264, "-c:s", codec),
+    )
+    assert upscale(film, tmp_path / name, *PLAIN, "-q", "--segment", 1).exit_code == 0
+    command = [ffmpeg.FFMPEG, "-v", "error", "-i", tmp_path / name, "-map", "0:s", "-f", "srt", "-"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    shown = [block.splitlines()[1:] for block in text.strip().split("\n\n")]
+    assert [(lines[0], *lines[1:]) for lines in shown] == [
+        ("00:00:00,500 --> 00:00:01,000", "one", "two at the same time"),
+        ("00:00:01,000 --> 00:00:01,500", "one", "two at the same time", "three"),
+        ("00:00:01,500 --> 00:00:02,000", "one", "two at the same time"),
+        ("00:00:03,000 --> 00:00:03,500", "four"),
+    ]
+
+
 class Tape:
     """The packets of a film with sound, whose times a test changes, through a FileClock."""
 

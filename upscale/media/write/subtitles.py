@@ -1,6 +1,6 @@
 """Text subtitles, from the form of one container to that of another."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from fractions import Fraction
 
 import av
@@ -22,6 +22,13 @@ HELD = {
     "nut": {"dvdsub", "dvbsub", "ass", "ssa", "srt", "subrip", "text"},
 }
 """Container -> the decoders of what it takes as it is."""
+
+
+ONE_AT_A_TIME = {"mov_text"}
+"""Encoders of text whose tracks hold one packet for each moment: two lines at once have to share one."""
+
+FIELDS = 8
+"""Commas before the text in a line of ASS."""
 
 
 class ConvertedSubtitles:
@@ -46,29 +53,56 @@ class ConvertedSubtitles:
         self._encoder: SubtitleCodecContext = stream.codec_context
         self._encoder.subtitle_header = header
         self._encoder.time_base = stream.time_base = Fraction(source.time_base or 1)
+        self._shown: list[tuple[Fraction, str]] = []
+        """The lines on the screen, and when each goes, in seconds."""
+        self._at = Fraction(0)
+        """Up to when the screen was written, in seconds."""
         self.packets_lost = 0
 
-    def pass_on(self, packet: Packet) -> Iterable[Packet]:
+    def pass_on(self, packet: Packet) -> Iterator[Packet]:
         try:
             decoded = self._decoder.decode2(packet)
         except av.FFmpegError:
             self.packets_lost += 1
-            return []
-        made = []
-        for line in decoded.rects if decoded is not None else ():
-            if not isinstance(line, AssSubtitle):
-                continue
-            milliseconds = round((packet.duration or 0) * packet.time_base * 1000)
-            text = SubtitleSet.create(line.ass, start=0, end=milliseconds)
-            coded = self._encoder.encode_subtitle(text)
-            coded.stream, coded.time_base = self.stream, packet.time_base
-            coded.pts = coded.dts = packet.pts
-            coded.duration = packet.duration
-            made.append(coded)
-        return made
+            return
+        if decoded is None or packet.pts is None:
+            return
+        lines = [
+            line.ass.decode(errors="replace") for line in decoded.rects if isinstance(line, AssSubtitle)
+        ]
+        begin, lasts = packet.pts * packet.time_base, (packet.duration or 0) * packet.time_base
+        if self.codec not in ONE_AT_A_TIME:
+            for line in lines:
+                yield self._coded(line, begin, begin + lasts)
+            return
+        yield from self._shown_until(begin)
+        self._at = max(self._at, begin)
+        self._shown += [(begin + lasts, line) for line in lines]
 
-    def end(self) -> Iterable[Packet]:
-        return []
+    def end(self) -> Iterator[Packet]:
+        yield from self._shown_until(max((until for until, _ in self._shown), default=self._at))
+
+    def _shown_until(self, end: Fraction) -> Iterator[Packet]:
+        """What is on the screen up to a time, in seconds: one packet from one change to the next, with all
+        the lines."""
+        while self._shown and self._at < end:
+            until = min(end, *(last for last, _ in self._shown))
+            if until > self._at:
+                first = self._shown[0][1].split(",", FIELDS)
+                texts = [line.split(",", FIELDS)[-1] for _, line in self._shown]
+                yield self._coded(",".join([*first[:-1], "\\N".join(texts)]), self._at, until)
+            self._at = max(self._at, until)
+            self._shown = [(last, line) for last, line in self._shown if last > self._at]
+
+    def _coded(self, line: str, begin: Fraction, end: Fraction) -> Packet:
+        """A line of ASS, shown from a time to another, in seconds."""
+        text = SubtitleSet.create(line.encode(), start=0, end=round((end - begin) * 1000))
+        coded = self._encoder.encode_subtitle(text)
+        tick = self._encoder.time_base
+        coded.stream, coded.time_base = self.stream, tick
+        coded.pts = coded.dts = round(begin / tick)
+        coded.duration = round((end - begin) / tick)
+        return coded
 
 
 def holds_subtitles(container: OutputContainer, source: SubtitleStream) -> bool:
