@@ -92,6 +92,33 @@ def test_channels_that_are_mixed_are_told(upscale: Run, tmp_path: Path) -> None:
     assert "from opus to mp3; its 8 channels became 2" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "late"),
+    [
+        ("in.ts", "aac", 0.0),
+        ("in.ts", "mp2", 0.0),
+        ("in.mp4", "aac", 0.7),
+        ("in.mov", "pcm_s16le", 0.7),
+        ("in.ts", "mp2", 0.7),
+    ],
+)
+@pytest.mark.parametrize("segment", [0, 0.4])
+def test_sound_stays_with_its_picture_in_an_avi(
+    name: str, codec: str, late: float, segment: float, upscale: Run, tmp_path: Path
+) -> None:
+    """Where all tracks begin at 0: what comes later begins with silence."""
+    inputs = (*ffmpeg.picture(seconds=2), "-itsoffset", str(late), *ffmpeg.sound(1))
+    film = ffmpeg.make(tmp_path / name, *inputs, *ffmpeg.X264B, "-c:a", codec)
+    target = tmp_path / "out.avi"
+    result = upscale(film, target, *PLAIN, "--codec", "mpeg4", "-q", "--segment", segment)
+    assert result.exit_code == 0, result.stderr
+    times = ffmpeg.frames(target).times
+    assert (len(times), times[0]) == (50, 0)
+    heard = np.frombuffer(samples(target), np.int32)
+    begins = np.flatnonzero(np.abs(heard) > 1 << 24)[0] / ffmpeg.RATE
+    assert begins == pytest.approx(late, abs=0.06)
+
+
 @pytest.mark.parametrize("hours", [2, 30])
 def test_a_pause_of_hours_takes_no_memory(hours: int, upscale: Run, tmp_path: Path) -> None:
     """Silence fills it, a second at a time, where it is short enough."""

@@ -385,7 +385,9 @@ def prepared(job: Job) -> Iterator[Plan]:
         notes: list[str] = []
         if job.color.wanted:
             job, notes = settled_color(job, source)
-        encoder = settle(info, job.encode, codec, target.container)
+        is_whole = job.start is None and job.duration is None
+        begins = info.start if is_whole else Fraction(0)
+        encoder = settle(info, job.encode, codec, target.container, begins)
         size = output_size(info, job, encoder.step)
         encoder.check(size)
         if codec in UNJOINED:
@@ -400,7 +402,7 @@ def prepared(job: Job) -> Iterator[Plan]:
             if destinations[-1].holds_one_picture and not info.is_picture:
                 name = f"{job.map.stem}.mp4 or {job.map.stem}%05d{job.map.suffix}"
                 raise UsageError(f"{job.map}: holds one picture; the map of a film goes to {name}")
-            tracks.append(map_track(info, size, destinations[-1]))
+            tracks.append(map_track(info, size, destinations[-1], begins))
         if source.crop is not None and job.read.crop == "auto":
             notes.append(f"black borders were cut off: --crop {source.crop}")
         yield Plan(
@@ -417,12 +419,13 @@ def as_it_is(frame: Frame) -> Frame:
     return frame
 
 
-def map_track(info: VideoInfo, size: tuple[int, int], target: Destination) -> Track:
-    """The track of a map of pictures of ``size``; what its encoder does is to cost little."""
+def map_track(info: VideoInfo, size: tuple[int, int], target: Destination, begins: Fraction) -> Track:
+    """The track of a map of pictures of ``size``, whose clock begins at ``begins`` seconds; its encoder is
+    to cost little."""
     info = map_info(info, size, target.container == "image2")
     codec = default_codec(target.container, target.path.suffix)
     options = EncodeOptions(crf=MAP_CRF, preset=MAP_PRESET if codec == DEFAULT_CODEC else None)
-    encoder = settle(info, options, codec, target.container)
+    encoder = settle(info, options, codec, target.container, begins)
     encoder.check(size)
     return Track(encoder, target.container, MapView(info.pixels))
 

@@ -94,7 +94,7 @@ UNSPECIFIED = 2
 """The code point of H.273 for a tag that is not given."""
 
 FASTEST = 120
-"""Frames a second beyond which what FFmpeg calls the finest rate is the tick of a clock."""
+"""Frames a second that a film seldom exceeds: more is slow motion, or the tick of a clock."""
 
 AV_TIME_BASE = 1_000_000
 """Ticks per second of a container's own times."""

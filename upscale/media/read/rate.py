@@ -6,8 +6,7 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-FASTEST = 120
-"""Frames a second that a film seldom exceeds: more is slow motion, or the tick of a clock."""
+from upscale.media.info import FASTEST
 
 SLOW_MOTION = 960
 """Frames a second that a camera may take: more is the tick of a clock."""

@@ -83,6 +83,9 @@ ROUNDED = Fraction(1, 5000)
 RAW_MPEG = {"mpeg1video", "mpeg2video"}
 """Containers without any times, whose pictures follow each other at a rate of the encoder's."""
 
+WITHOUT_START = {"avi"}
+"""Containers whose tracks all begin at 0."""
+
 CLOCKS = {"gif": Fraction(1, 100)}
 """Containers with a clock of their own, and its tick; no two frames have the same time."""
 
@@ -193,6 +196,8 @@ class Encoder:
     clock: bool = False
     """Whether the container has a clock of its own: see CLOCKS."""
     source_matrix: int = 2
+    origin: Fraction = Fraction(0)
+    """When the output begins, in seconds of the source's clock: containers that count frames begin at 0."""
 
     @property
     def has_palette(self) -> bool:
@@ -353,8 +358,11 @@ def default_codec(container: str, suffix: str) -> str:
     return DEFAULT_CODECS.get(container) or DEFAULT_CODECS.get(suffix.lower(), DEFAULT_CODEC)
 
 
-def settle(info: VideoInfo, encode: EncodeOptions, codec: str, container: str) -> Encoder:
-    """The encoder for a film in a container. ``codec`` is what ``encode`` names, or the default."""
+def settle(
+    info: VideoInfo, encode: EncodeOptions, codec: str, container: str, start: Fraction = Fraction(0)
+) -> Encoder:
+    """The encoder for a film in a container. ``codec`` is what ``encode`` names, or the default, and
+    ``start`` where the clock of its frames begins, in seconds."""
     planar, pix_fmt = output_format(info.pixels, codec, encode.pix_fmt, info.is_rgb)
     rgb = _is_rgb(pix_fmt)
     full_range = planar.full_range or codec in JPEG or rgb
@@ -414,6 +422,7 @@ def settle(info: VideoInfo, encode: EncodeOptions, codec: str, container: str) -
         counts_frames=bool({container, codec} & COUNTING) or container in CLOCKS,
         clock=container in CLOCKS,
         source_matrix=info.color.matrix,
+        origin=max(start, Fraction(0)) if container in WITHOUT_START else Fraction(0),
     )
     if encoder.converts and planar.subsampling is not None and info.color.matrix not in SCALER:
         notes.append(

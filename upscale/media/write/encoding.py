@@ -82,7 +82,7 @@ class Encoding:
         """Give a frame a number of its own: its place, where frames are counted, or a tick of the clock."""
         assert picture.pts is not None
         assert picture.time_base is not None
-        tick, at = self._encoder.tick, picture.pts * picture.time_base
+        tick, at = self._encoder.tick, picture.pts * picture.time_base - self._encoder.origin
         number = max(round(at / tick), self._number + 1)
         self.moved |= abs(number * tick - at) > (tick / 2 if self._encoder.clock else MISPLACED)
         self._number = number

@@ -72,8 +72,9 @@ LONGEST_SILENCE = Fraction(3 * 3600)
 class ConvertedSound:
     """A source's sound in the codec that the container prefers."""
 
-    def __init__(self, container: OutputContainer, source: AudioStream):
-        """Raises FFmpegError or ValueError if there is no encoder that takes it."""
+    def __init__(self, container: OutputContainer, source: AudioStream, begins: Fraction | None = None):
+        """It begins with its first sample, or with silence at ``begins``, in seconds. Raises FFmpegError or
+        ValueError if there is no encoder that takes it."""
         holder = container.format.name
         default = PREFERRED.get(holder, container.default_audio_codec)
         if default in ("", "none"):
@@ -97,7 +98,7 @@ class ConvertedSound:
         """What it lost on the way, to be told."""
         self._resampler = self._new_resampler()
         self._tick = Fraction(1, self._rate)
-        self._next: Fraction | None = None
+        self._next = begins
         """When the next sample is due, in seconds."""
         self.packets_lost = 0
 

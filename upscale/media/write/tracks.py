@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from typing import Protocol
 
 import av
@@ -14,7 +15,7 @@ from av.subtitles.stream import SubtitleStream
 from av.video.stream import VideoStream
 
 from upscale.media.cargo import is_cover, lasting
-from upscale.media.write.sound import OPEN, ConvertedSound, holds_sound
+from upscale.media.write.sound import LATE, OPEN, ConvertedSound, holds_sound
 from upscale.media.write.subtitles import ConvertedSubtitles, holds_subtitles
 
 WITH_CHAPTERS = {"mp4", "mov", "matroska", "webm", "nut"}
@@ -83,15 +84,18 @@ class CopiedTrack:
         return []
 
 
-def add_tracks(container: OutputContainer, streams: Sequence[Stream], notes: list[str]) -> dict[int, Track]:
+def add_tracks(
+    container: OutputContainer, streams: Sequence[Stream], notes: list[str], begins: Fraction | None = None
+) -> dict[int, Track]:
     """Give the output a track for each of the source's ``streams``: index of the stream -> its track.
 
-    What is converted or left out goes to ``notes``, a line each.
+    What is converted or left out goes to ``notes``, a line each. ``begins`` is when all tracks have to
+    begin, in seconds of the source's clock, if the container cannot say when each does.
     """
     tracks: dict[int, Track] = {}
     for source in streams:
         try:
-            track = _add_track(container, source)
+            track = _add_track(container, source, begins)
         except (av.FFmpegError, ValueError) as error:
             notes.append(f"{_name(source)} was left out: {getattr(error, 'strerror', None) or error}")
             continue
@@ -104,7 +108,7 @@ def add_tracks(container: OutputContainer, streams: Sequence[Stream], notes: lis
     return tracks
 
 
-def _add_track(container: OutputContainer, source: Stream) -> Track:
+def _add_track(container: OutputContainer, source: Stream, begins: Fraction | None) -> Track:
     """Raises ValueError or FFmpegError where the container cannot hold it in any form."""
     holder = container.format.name
     if isinstance(source, AttachmentStream):
@@ -116,8 +120,9 @@ def _add_track(container: OutputContainer, source: Stream) -> Track:
     _require(source.codec_context is not None, "its codec is unknown")
     if isinstance(source, AudioStream):
         _require(bool(source.rate and source.channels), "there is no sound in it")
-        copied = holds_sound(container, source) and _refusal(container, source) is None
-        return CopiedTrack(container, source) if copied else ConvertedSound(container, source)
+        late = 0 if begins is None else (source.start_time or 0) * Fraction(source.time_base or 1) - begins
+        copied = late <= LATE and holds_sound(container, source) and _refusal(container, source) is None
+        return CopiedTrack(container, source) if copied else ConvertedSound(container, source, begins)
     if isinstance(source, SubtitleStream):
         copied = holds_subtitles(container, source) and _refusal(container, source) is None
         return CopiedTrack(container, source) if copied else ConvertedSubtitles(container, source)

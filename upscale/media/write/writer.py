@@ -18,7 +18,7 @@ from upscale.media.pipe import StoppedError
 from upscale.media.side_data import ROTATION
 from upscale.media.write import gif
 from upscale.media.write.destination import Destination
-from upscale.media.write.encoder import COUNTING, Encoder
+from upscale.media.write.encoder import COUNTING, WITHOUT_START, Encoder
 from upscale.media.write.encoding import Encoding
 from upscale.media.write.tracks import WITH_CHAPTERS, add_tracks
 
@@ -92,7 +92,8 @@ class Writer:
             self._video.metadata.update(cargo.picture_metadata)
             if cargo.disposition is not None:
                 self._video.disposition = cargo.disposition
-            self._tracks = add_tracks(self._container, cargo.streams, self.notes)
+            begins = encoder.origin if destination.container in WITHOUT_START else None
+            self._tracks = add_tracks(self._container, cargo.streams, self.notes, begins)
             self._add_chapters(chapters)
             self._container.metadata.update(self._fitting(cargo.metadata))
             with self._reporting(f"cannot be written, or {destination.container} cannot hold this"):
@@ -204,10 +205,14 @@ class Writer:
     def _mux_beside(self, packets: Iterable[Packet]) -> None:
         """Write packets of sound and the like."""
         for packet in packets:
-            # An AVI knows no time before zero, where encoded sound begins: all of it would come late.
-            middle = (packet.pts or 0) + (packet.duration or 0) / 2
-            if self._container.format.name != "avi" or middle >= 0:
-                self._container.mux(packet)
+            if self._container.format.name in WITHOUT_START and packet.pts is not None:
+                ticks = round(self._encoder.origin / packet.time_base)
+                packet.pts -= ticks
+                packet.dts = None if packet.dts is None else packet.dts - ticks
+                # Encoded sound may begin before zero: all of it would come late.
+                if packet.pts + (packet.duration or 0) / 2 < 0:
+                    continue
+            self._container.mux(packet)
 
     def _finish(self) -> None:
         with self._reporting("cannot be finished"):
