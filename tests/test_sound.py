@@ -100,6 +100,8 @@ def test_channels_that_are_mixed_are_told(upscale: Run, tmp_path: Path) -> None:
         ("in.mp4", "aac", 0.7),
         ("in.mov", "pcm_s16le", 0.7),
         ("in.ts", "mp2", 0.7),
+        ("in.mkv", "flac", 0.0),
+        ("in.mkv", "libvorbis", 0.0),
     ],
 )
 @pytest.mark.parametrize("segment", [0, 0.4])
@@ -117,6 +119,8 @@ def test_sound_stays_with_its_picture_in_an_avi(
     heard = np.frombuffer(samples(target), np.int32)
     begins = np.flatnonzero(np.abs(heard) > 1 << 24)[0] / ffmpeg.RATE
     assert begins == pytest.approx(late, abs=0.06)
+    sound = ffmpeg.packets(target)[1].times
+    assert sound[-1] == pytest.approx(late + 1, abs=0.1)
 
 
 @pytest.mark.parametrize("hours", [2, 30])

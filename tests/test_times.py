@@ -177,6 +177,18 @@ def test_times_of_decoding_alone(
     assert ffmpeg.frames(target).times == expected.times
 
 
+@pytest.mark.parametrize(("codec", "name"), [("mpeg2video", "in.mkv"), ("mpeg4", "in.mp4")])
+def test_a_part_with_times_of_decoding_alone(codec: str, name: str, upscale: Run, tmp_path: Path) -> None:
+    """Where reading begins amid the film, in an open group of pictures."""
+    inputs = (*ffmpeg.picture(seconds=3), "-c:v", codec, "-bf", 2, "-g", 12)
+    film = careless(ffmpeg.make(tmp_path / "whole.mkv", *inputs), tmp_path / name)
+    lossless = ("-m", "nearest", "-s", 1, "--codec", "ffv1", "-q")
+    assert upscale(film, tmp_path / "all.mkv", *lossless).exit_code == 0
+    result = upscale(film, tmp_path / "part.mkv", *lossless, "--start", "1.2", "--duration", "1.2")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert ffmpeg.frames(tmp_path / "part.mkv").sums == ffmpeg.frames(tmp_path / "all.mkv").sums[30:60]
+
+
 def boxes(data: bytes, begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """The boxes of an mp4 between two places: kind, place, size."""
     while begin < end:

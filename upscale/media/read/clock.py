@@ -187,8 +187,11 @@ class Sorter:
         for frame in frames:
             if frame.pts in self._sent:
                 self._sent.remove(frame.pts)
-        latest = max((frame.pts for frame in self._held if frame.pts is not None), default=0)
-        return self.end() if len(self._held) > REORDERED or not self._sent or latest < self._sent[0] else []
+        times = [frame.pts for frame in self._held if frame.pts is not None]
+        # What so many have overtaken does not come: the decoder lost it, or could not begin with it.
+        while self._sent and sum(pts > self._sent[0] for pts in times) >= REORDERED:
+            self._sent.pop(0)
+        return self.end() if not self._sent or max(times, default=0) < self._sent[0] else []
 
     def end(self) -> list[VideoFrame]:
         """All that still wait, in order."""

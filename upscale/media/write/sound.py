@@ -41,6 +41,9 @@ MOSTLY_LOSSLESS = {"wavpack"}
 OPEN = {"matroska", "mov", "mp4", "avi", "nut"}
 """Containers that hold more than they list; the muxer is asked."""
 
+UNTIMED = {"avi": {"flac", "vorbis", "libvorbis", "amrnb", "libopencore_amrnb", "amrwb"}}
+"""Container -> decoders of what its muxer takes, and gives times that no player can use."""
+
 SAME_CHANNELS = {
     "3 channels": "2.1",
     "4 channels": "4.0",
@@ -182,6 +185,8 @@ def holds_sound(container: OutputContainer, source: AudioStream) -> bool:
     """Whether the container takes the source's packets as they are, and players find them there."""
     codec, holder = source.codec_context.name, container.format.name
     if ONLY_RATE.get(holder, source.rate) != source.rate:
+        return False
+    if codec in UNTIMED.get(holder, ()):
         return False
     if codec.startswith("pcm_"):
         if holder == "mp4":
