@@ -137,6 +137,28 @@ def test_joined_tapes_keep_picture_and_sound_together(early: int, tmp_path: Path
     assert [round(at * 1000) for at in sounds] == [round(at * 1000) for at in expected]
 
 
+@pytest.mark.parametrize(("start", "duration"), [(1.0, 0.4), (1.6, 0.8), (4.8, 1.0), (5.2, 0.4)])
+@pytest.mark.parametrize("segment", [0, 0.4])
+def test_a_part_of_joined_tapes(
+    start: float, duration: float, segment: float, upscale: Run, tmp_path: Path
+) -> None:
+    """Before the joints, across one, and behind several."""
+    tape = ffmpeg.make(
+        tmp_path / "tape.ts", *ffmpeg.picture(seconds=2), *ffmpeg.sound(2), *ffmpeg.X264B, "-c:a", "mp2"
+    )
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(tape.read_bytes() * 3)
+    lossless = ("-m", "nearest", "-s", 1, "--codec", "ffv1", "-q", "--segment", segment)
+    assert upscale(joined, tmp_path / "all.mkv", *lossless).exit_code == 0
+    part = ("--start", start, "--duration", duration)
+    result = upscale(joined, tmp_path / "part.mkv", *lossless, *part)
+    assert result.exit_code == 0, result.stderr
+    first, last = round(start * 25), round((start + duration) * 25)
+    expected = ffmpeg.frames(tmp_path / "all.mkv").sums[first:last]
+    assert ffmpeg.frames(tmp_path / "part.mkv").sums == expected
+    assert heard(tmp_path / "part.mkv") == pytest.approx(duration, abs=0.1)
+
+
 def careless(source: Path, target: Path) -> Path:
     """The same film with the times of decoding in place of those of showing."""
     with av.open(source) as film, av.open(target, "w") as made:

@@ -1,6 +1,7 @@
 """Video in: a film opened once, its frames one after the other, its other packets on the side."""
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from upscale.media.part import Part, Stretch
 from upscale.media.picture import first_number, is_sequence, sequence_location
 from upscale.media.pipe import InputPipe, StoppedError, input_pipe, is_piped
 from upscale.media.pixels import to_planes
+from upscale.media.read.clock import LEAP
 from upscale.media.read.crop import Crop, find_borders
 from upscale.media.read.filters import PULLDOWN, conformed, progressive, without_pulldown
 from upscale.media.read.losses import Losses
@@ -62,6 +64,9 @@ HEIF = {"heic", "heix", "heim", "mif1", "avif"}
 
 BESIDE = Disposition.dependent | Disposition.timed_thumbnails | Disposition.still_image
 """Marks of streams that go with another one."""
+
+JOINED = {"mpegts", "mpeg"}
+"""Containers that are joined by writing one file behind another."""
 
 BRIEF = 0.2
 """Share of the longest stream's time below which another one is no film: a title, a preview."""
@@ -191,7 +196,7 @@ class Source:
         tick = self.info.time_base
         if stretch is not None and stretch.jump:
             self._seek(part.shift + stretch.lead * tick)
-        elif start and self._pipe is None:
+        elif start and self._pipe is None and not self._is_joined:
             self._seek(part.begin)
         reading = self._reading
         reading.until = part.end
@@ -233,7 +238,7 @@ class Source:
     ) -> Iterator[Packet]:
         """The packets that ``frames`` gives ``aside``, without the work of decoding pictures."""
         part = self.part(start, duration)
-        if start:
+        if start and not self._is_joined:
             self._seek(part.begin)
         self._reading.until = part.end
         held, self._reading.held = self._reading.held, []
@@ -245,6 +250,23 @@ class Source:
         """How many frames the container promises beyond those that are there. To be asked at the end of
         ``frames``, or of ``companions``."""
         return self._reading.missing(self.info.duration, self.info.start)
+
+    @functools.cached_property
+    def _is_joined(self) -> bool:
+        """Whether the clock of the file jumps back, as where tapes were joined: then a time tells no place
+        in it, and what comes before is decoded."""
+        if self._container.format.name not in JOINED or not self.path.is_file():
+            return False
+        last: Fraction | None = None
+        with open_film(self.path) as (container, video), contextlib.suppress(av.FFmpegError):
+            for packet in container.demux(video):
+                if packet.dts is None or not packet.size:
+                    continue
+                at = packet.dts * Fraction(packet.time_base)
+                if last is not None and at < last - LEAP:
+                    return True
+                last = at
+        return False
 
     @property
     def _steps(self) -> int:
