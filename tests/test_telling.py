@@ -105,7 +105,10 @@ def test_a_signal_ends_it_as_ctrl_c_does(
 ) -> None:
     source, target = make_clip(frames=600, options={"g": "5"}), tmp_path / "out.mkv"
     line = [*UPSCALE, str(source), str(target), "-s", "2", "-m", "clean", "--segment", "0.2"]
-    with subprocess.Popen([*line, "--progress", "json"], stderr=subprocess.PIPE, text=True) as process:
+    # Tests that run under nohup have it ignored.
+    default = lambda: signal.signal(number, signal.SIG_DFL)  # noqa: E731
+    options = {"stderr": subprocess.PIPE, "text": True, "preexec_fn": default}
+    with subprocess.Popen([*line, "--progress", "json"], **options) as process:
         assert process.stderr is not None
         while json.loads(process.stderr.readline())["frames"] < 20:
             pass
@@ -140,9 +143,13 @@ def test_a_signal_that_python_ignores_ends_it_at_the_next_frame() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.1)
 
-    with ended_by_signals():
-        Forgetful()
-        with pytest.raises(EndedError):
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)  # other tests may have left theirs
+    try:
+        with ended_by_signals():
+            Forgetful()
+            with pytest.raises(EndedError):
+                Interrupts(lambda said: None).check()
+        with ended_by_signals():
             Interrupts(lambda said: None).check()
-    with ended_by_signals():
-        Interrupts(lambda said: None).check()
+    finally:
+        signal.signal(signal.SIGTERM, before)
