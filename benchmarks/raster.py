@@ -25,7 +25,7 @@ from upscale.media.picture import find_pictures, read_picture
 from upscale.models import weights
 from upscale.models.catalog import CLEAN, RASTER, Family, find_stage
 from upscale.models.conditioning import Conditioning
-from upscale.models.int8 import calibrated, has_int8, quantise
+from upscale.models.int8 import calibrated, has_vnni, int8_sums, quantise
 from upscale.models.raster import RasterPixelCNN
 from upscale.sampling import raster
 from upscale.sampling.noise import uniform_noise
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--agree", type=int, default=100, help="patches on which the samplers are compared")
     chosen = parser.parse_args()
     with torch.inference_mode():
-        print(f"{torch.get_num_threads()} threads, int8: {has_int8()}\n")
+        print(f"{torch.get_num_threads()} threads, int8: {has_vnni()}\n")
         run(chosen.photos, chosen.rounds, chosen.temperature, chosen.agree)
 
 
@@ -96,7 +96,7 @@ def opened(family: Family) -> Conditioning:
     network = weights.load(find_stage(family, 4).luma.path)
     assert isinstance(network, Conditioning)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if has_int8() and calibrated(network):
+    if int8_sums() and calibrated(network):
         quantise(network)
     return network
 

@@ -1,6 +1,9 @@
 """Noise, tiles, siting, and the samplers that use them."""
 
 import errno
+import os
+import subprocess
+import sys
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +29,7 @@ from upscale.sampling.multiscale import SIGNAL, mean_luma, sample_luma, textured
 from upscale.sampling.noise import uniform_noise
 from upscale.sampling.options import SampleOptions
 from upscale.sampling.tiles import Cut, Halo, Tiles, spans
-from upscale.sampling.upscaler import Upscaler, choose_device, choose_precision
+from upscale.sampling.upscaler import Upscaler, arithmetic_of, choose_device, choose_precision
 
 
 def test_noise_belongs_to_a_place() -> None:
@@ -395,7 +398,7 @@ def test_the_guide_lies_where_chroma_lies(across: int) -> None:
 def test_unknown_devices_are_refused_by_name() -> None:
     with pytest.raises(UsageError, match=r"'tpu'.*there is cpu"):
         choose_device("tpu")
-    fastest = "int8" if int8.has_int8() else "float32"
+    fastest = "int8" if int8.int8_sums() else "float32"
     assert choose_precision("auto", torch.device("cpu")) == fastest
     assert choose_precision("auto", torch.device("cuda")) == "float16"
 
@@ -570,7 +573,7 @@ def test_amounts_of_memory(text: str, amount: int) -> None:
         parse_size(text + "?")
 
 
-@pytest.mark.skipif(not int8.has_int8(), reason="this CPU or PyTorch has no such convolutions")
+@pytest.mark.skipif(not int8.int8_sums(), reason="this CPU or PyTorch has no such convolutions")
 @pytest.mark.filterwarnings("ignore:torch.quantize")
 @pytest.mark.parametrize("model", ["clean", "film"])
 @pytest.mark.parametrize("scale", [2, 4])
@@ -586,7 +589,7 @@ def test_int8_is_close_to_float32(model: str, scale: int) -> None:
     assert np.sqrt((error**2).mean()) < 1.5 / 255
 
 
-@pytest.mark.skipif(not int8.has_int8(), reason="this CPU or PyTorch has no such convolutions")
+@pytest.mark.skipif(not int8.int8_sums(), reason="this CPU or PyTorch has no such convolutions")
 @pytest.mark.filterwarnings("ignore:torch.quantize")
 @pytest.mark.parametrize("step", [0, 3])
 def test_a_block_in_integers_is_the_block_within_a_rounding(step: int) -> None:
@@ -600,8 +603,62 @@ def test_a_block_in_integers_is_the_block_within_a_rounding(step: int) -> None:
         widest = [x.abs().max(), inner.relu().max(), known.abs().max() if known is not None else 0]
         block.ranges.copy_(torch.tensor(widest))
         change = block(x.clone(), known) - x
-        made = int8.Int8Block(block)(x.clone(), known) - x
+        made = int8.Int8Block(block, int8.int8_sums())(x.clone(), known) - x
     assert float((made - change).abs().max()) < 0.05 * float(change.abs().max())
+
+
+@pytest.mark.skipif(not int8.int8_sums(), reason="this CPU or PyTorch has no such convolutions")
+@pytest.mark.filterwarnings("ignore:torch.quantize")
+@pytest.mark.parametrize("inputs", [16, 33])
+@pytest.mark.parametrize("codes", ["any", "largest"])
+def test_sums_of_products_are_exact(inputs: int, codes: str) -> None:
+    """Also where two of them are added up in 16 bits, and the features are as large as they can be."""
+    torch.manual_seed(inputs)
+    weight, bias = torch.randn(24, inputs, 3, 3), torch.randn(24)
+    weight[:, 5:7, 1, 1] = 5.0  # two neighbours, the largest by far
+    conv = int8.Int8Conv(weight, bias, 0.5, 100, int8.int8_sums())
+    size = 2, inputs, 9, 11
+    features = torch.full(size, 255) if codes == "largest" else torch.randint(0, 256, size)
+    features = features.to(torch.uint8).contiguous(memory_format=torch.channels_last)
+    scale = conv._weight_scale[:, None, None, None]
+    steps = (weight / scale).round().double()
+    expected = F.conv2d((features.double() - 100) * 0.5, steps * scale, bias.double(), padding=1)
+    torch.testing.assert_close(conv.plain(features).double(), expected, rtol=1e-6, atol=1e-4)
+
+
+def test_where_pairs_of_products_meet_in_16_bits_weights_have_fewer_steps() -> None:
+    """No two of an output channel make more than 32,767, and none is coarser than it has to be."""
+    torch.manual_seed(0)
+    weight = torch.randn(24, 32, 3, 3)
+    wide, pairs = (
+        weight / int8.Int8Conv(weight, torch.zeros(24), 0.5, 0, sums)._weight_scale[:, None, None, None]
+        for sums in (int8.WIDE, int8.PAIRS)
+    )
+    assert wide.round().abs().amax() == 127
+    two = pairs.round().abs().flatten(1).topk(2).values.sum(1)
+    assert ((two > 125) & (two * 255 <= 32767)).all()
+
+
+@pytest.mark.skipif(int8.int8_sums() != int8.WIDE, reason="this CPU adds products up in pairs anyway")
+def test_int8_without_vnni_is_found_out() -> None:
+    """oneDNN is told to do without; only trying shows it."""
+    asks = "from upscale.models.int8 import int8_sums; print(int8_sums())"
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run(
+        [sys.executable, "-c", asks], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(int8.PAIRS)
+
+
+@pytest.mark.parametrize(
+    ("sums", "words"), [(int8.WIDE, "int8 on cpu"), (int8.PAIRS, "int8 in pairs on cpu")]
+)
+def test_the_two_kinds_of_int8_have_names_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, sums: int, words: str
+) -> None:
+    """Their answers differ: workers of both kinds make no film together."""
+    monkeypatch.setattr("upscale.sampling.upscaler.int8_sums", lambda: sums)
+    assert arithmetic_of(choose_precision("auto", torch.device("cpu")), torch.device("cpu")) == words
 
 
 def test_int8_asks_for_a_cpu_and_for_calibration() -> None:

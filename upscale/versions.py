@@ -12,7 +12,7 @@ def versions() -> dict[str, str]:
     import numpy
     import torch
 
-    from upscale.sampling.upscaler import choose_device, choose_precision
+    from upscale.sampling.upscaler import arithmetic_of, choose_device, choose_precision
 
     device = choose_device("auto")
     name = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
@@ -25,5 +25,5 @@ def versions() -> dict[str, str]:
         "NumPy": numpy.__version__,
         "OpenCV": cv2.__version__,
         "system": platform.platform(),
-        "device": f"{device.type}{name}, {choose_precision('auto', device)}",
+        "device": f"{arithmetic_of(choose_precision('auto', device), device)}{name}",
     }

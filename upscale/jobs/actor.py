@@ -73,7 +73,7 @@ def identity(device: str, precision: str) -> dict[str, str]:
     import cv2
     import torch
 
-    from upscale.sampling.upscaler import choose_device, choose_precision
+    from upscale.sampling.upscaler import arithmetic_of, choose_device, choose_precision
 
     chosen = choose_device(device)
     digests = [weights_digest(model, color=True)[:8] for model in MODELS.values()]
@@ -83,7 +83,7 @@ def identity(device: str, precision: str) -> dict[str, str]:
         "PyAV": av.__version__,
         "PyTorch": torch.__version__,
         "OpenCV": cv2.__version__,
-        "arithmetic": f"{choose_precision(precision, chosen)} on {chosen.type}",  # as an Upscaler's
+        "arithmetic": arithmetic_of(choose_precision(precision, chosen), chosen),
     }
 
 

@@ -1,17 +1,23 @@
-"""Residual blocks in 8-bit integers, for CPUs with dot products of them (VNNI): up to four times as many.
+"""Residual blocks in 8-bit integers: up to four times as many products as of floats on CPUs with dot
+products of them (VNNI), and nearly twice as many on others with AVX2.
 
 Quantised after training: weights symmetrically for each output channel, features for each tensor, by the
 ranges that ``observing`` saw. Between the blocks features stay float32, so that rounding does not add up.
 Sums of integers are exact: unlike with floats, the number of threads or tiles changes nothing.
+
+Without VNNI two products are added up in 16 bits, which stop at 32,767. There weights get so few steps that
+no two of an output channel reach it: features keep all of their 255.
 """
 
 import contextlib
+import functools
 import itertools
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from upscale.models.conditioning import Conditioning, ResidualBlock
@@ -25,6 +31,12 @@ OCTAVES = (-12, 12)
 BINS = 16
 """Sizes that are told apart in an octave."""
 
+WIDE, PAIRS = 32, 16
+"""Bits that products are added up in: all of them, or two at a time before they join the others."""
+
+LARGEST, LARGEST_PAIR = 127, 32767 // 255 - 1
+"""Codes of one weight, and of two in ``PAIRS`` before they are rounded: 128 x 255 still fits."""
+
 ONES = [1, 1]
 """Stride, padding and dilation of a 3x3 convolution, as oneDNN wants them."""
 
@@ -32,10 +44,14 @@ ONES = [1, 1]
 class Int8Conv:
     """A 3x3 convolution of uint8 codes with int8 weights, by oneDNN."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, scale: float, zero: int):
-        """The codes mean ``(code - zero) * scale``; weight [out, in, 3, 3] and bias are float32."""
+    def __init__(self, weight: Tensor, bias: Tensor, scale: float, zero: int, sums: int):
+        """The codes mean ``(code - zero) * scale``; weight [out, in, 3, 3] and bias are float32. ``sums``
+        is WIDE or PAIRS."""
         self._scale, self._zero, self._bias = scale, zero, bias
-        self._weight_scale = weight.abs().amax((1, 2, 3)).clamp(min=1e-8) / 127
+        largest = weight.abs().flatten(1).topk(2).values.clamp(min=1e-8)
+        self._weight_scale = largest[:, 0] / LARGEST
+        if sums == PAIRS:  # any two: which ones meet is oneDNN's affair
+            self._weight_scale = self._weight_scale.maximum(largest.sum(1) / LARGEST_PAIR)
         self._weight_zero = torch.zeros(len(weight), dtype=torch.int64)
         codes = torch.round(weight / self._weight_scale[:, None, None, None]).to(torch.int8)
         self._packed = torch.ops.onednn.qconv_prepack(
@@ -61,7 +77,8 @@ class Int8Conv:
 class Int8Block(nn.Module):
     """A ``ResidualBlock`` in integers, within a rounding of it. Inference only."""
 
-    def __init__(self, block: ResidualBlock):
+    def __init__(self, block: ResidualBlock, sums: int):
+        """``sums`` as of ``Int8Conv``."""
         super().__init__()
         outer, inner, known = block.ranges.tolist()
         self._outer, self._inner = outer / (ZERO - 1), inner / 255
@@ -75,8 +92,8 @@ class Int8Block(nn.Module):
             assert block.known.bias is not None
             bias = bias + block.known.bias
         assert block.second.bias is not None
-        self._first = Int8Conv(weight, bias, self._outer, ZERO)
-        self._second = Int8Conv(block.second.weight, block.second.bias, self._inner, 0)
+        self._first = Int8Conv(weight, bias, self._outer, ZERO, sums)
+        self._second = Int8Conv(block.second.weight, block.second.bias, self._inner, 0, sums)
 
     def forward(self, x: Tensor, known: Tensor | None = None) -> Tensor:
         codes = _codes(x, self._outer)
@@ -111,22 +128,34 @@ def _codes(features: Tensor, scale: float) -> Tensor:
     return plain.set_(quantised.untyped_storage(), 0, quantised.shape, quantised.stride())
 
 
-def has_int8() -> bool:
-    """Whether this CPU adds up products of 8-bit integers, and this PyTorch has the convolutions.
-
-    Without VNNI oneDNN adds them up in 16 bits, which overflow; other versions may take other arguments.
-    """
+def has_vnni() -> bool:
+    """Whether this CPU has dot products of 8-bit integers that add up in 32 bits, in vectors of 512."""
     supported = getattr(torch.cpu, "_is_vnni_supported", None)
-    if supported is None or not supported():
-        return False
-    zeros = torch.zeros(1, 1, 3, 3)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that the operators may move to another package one day
-            Int8Conv(zeros, zeros[0, 0, 0, :1], 1.0, ZERO).plain(_codes(zeros, 1.0))
-    except (AttributeError, RuntimeError):
-        return False
-    return True
+    return supported is not None and bool(supported())
+
+
+@functools.cache
+def int8_sums() -> int:
+    """Bits that convolutions of this CPU and PyTorch add up products of 8-bit integers in, WIDE or PAIRS; 0
+    where there are none, or none that are faster than floats.
+
+    Found by trying the largest products: what a CPU can do is not all, as oneDNN may be told to do less.
+    """
+    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
+        return 0
+    ones = torch.ones(16, 16, 3, 3)
+    features = torch.full((1, 16, 8, 8), (255 - ZERO) / (ZERO - 1))
+    for sums in (WIDE, PAIRS):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that the operators may move to another package one day
+                conv = Int8Conv(ones, torch.zeros(16), 1 / (ZERO - 1), ZERO, sums)
+                answer = conv.plain(_codes(features, 1 / (ZERO - 1)))
+        except (AttributeError, RuntimeError):  # other versions may take other arguments
+            return 0
+        if torch.allclose(answer, F.conv2d(features, ones, padding=1), rtol=0.02):  # cut off, it is half
+            return sums
+    return 0
 
 
 def calibrated(network: Conditioning) -> bool:
@@ -136,7 +165,7 @@ def calibrated(network: Conditioning) -> bool:
 
 
 def quantise(network: Conditioning) -> None:
-    """Put integers in the place of a calibrated network's blocks."""
+    """Put integers in the place of a calibrated network's blocks, where ``int8_sums`` is not 0."""
     assert isinstance(network.enter, nn.Conv2d)
     network.enter = SteadyConv(network.enter)
     if isinstance(network.enter_context, nn.Conv2d) and isinstance(network.leave_context, nn.Conv2d):
@@ -145,7 +174,7 @@ def quantise(network: Conditioning) -> None:
     for chain in network.residual_blocks:
         for index, block in enumerate(chain):
             assert isinstance(block, ResidualBlock)
-            chain[index] = Int8Block(block)
+            chain[index] = Int8Block(block, int8_sums())
 
 
 class Spread:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from upscale.models.conditioning import SIGNAL
-from upscale.models.int8 import has_int8
+from upscale.models.int8 import has_vnni
 from upscale.models.raster import LEVELS, LOWEST, RasterPixelCNN, level_of
 from upscale.sampling.sampler import Tiled
 from upscale.sampling.tiles import Cut, Halo
@@ -80,7 +80,7 @@ def sample_wavefront(
     if uniform is None and temperature > 0:
         raise ValueError("a temperature above 0 needs uniform numbers to sample with")
     if int8 is None:
-        int8 = codes.device.type == "cpu" and has_int8()
+        int8 = codes.device.type == "cpu" and has_vnni()
     with torch.autocast(codes.device.type, enabled=False):
         return Wavefront(network, codes, int8).run(
             uniform,

@@ -17,7 +17,7 @@ from upscale.models import weights
 from upscale.models.catalog import Family, find_model, find_stage
 from upscale.models.chroma import ChromaNet
 from upscale.models.conditioning import Conditioning
-from upscale.models.int8 import calibrated, has_int8, quantise
+from upscale.models.int8 import PAIRS, calibrated, int8_sums, quantise
 from upscale.planes import REACH, SPREAD, Box, Planes
 from upscale.sampling.chroma import luma_at_chroma, resite, siting_shift
 from upscale.sampling.memory import LARGEST_WINDOW, PROGRAM, choose_tile, is_out_of_memory
@@ -137,7 +137,7 @@ class Upscaler:
     @property
     def arithmetic(self) -> str:
         """The precision and the device, on which the last bits of an answer depend."""
-        return f"{self.precision} on {self.device.type}"
+        return arithmetic_of(self.precision, self.device)
 
     @property
     def window(self) -> int:
@@ -358,13 +358,19 @@ def choose_precision(name: str, device: torch.device) -> str:
 
     Raises UsageError for int8 where it cannot be.
     """
-    if name == "int8" and (device.type != "cpu" or not has_int8()):
-        raise UsageError("int8 is for CPUs with VNNI, and a PyTorch with oneDNN; take float32 or float16")
+    if name == "int8" and (device.type != "cpu" or not int8_sums()):
+        raise UsageError("int8 is for CPUs with AVX2, and a PyTorch with oneDNN; take float32 or float16")
     if name != "auto":
         return name
     if device.type == "cpu":
-        return "int8" if has_int8() else "float32"
+        return "int8" if int8_sums() else "float32"
     return "float16" if device.type == "cuda" else "float32"
+
+
+def arithmetic_of(precision: str, device: torch.device) -> str:
+    """What the last bits of an answer depend on, in words: a film is computed by one kind alone."""
+    in_pairs = precision == "int8" and int8_sums() == PAIRS
+    return f"{precision}{' in pairs' if in_pairs else ''} on {device.type}"
 
 
 def _same(before: Planes, now: Planes) -> bool:
