@@ -379,6 +379,11 @@ def _model_names(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     help="Also write a report: an HTML page to view the result; for a folder, JSON with a record per film.",
 )
 @click.option(
+    "--profile",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write where the time goes: a trace of the first frames (JSON), for Perfetto or Chrome.",
+)
+@click.option(
     "--watch",
     is_flag=True,
     help="For a folder: keep running and process films as they arrive, until Ctrl-C.",
@@ -433,6 +438,7 @@ def main(
     suffix: str,
     ext: str | None,
     report: Path | None,
+    profile: Path | None,
     watch: bool,
     **options: Any,
 ) -> None:
@@ -450,6 +456,7 @@ def main(
         raise click.UsageError("-y and -n contradict each other; choose one")
     if preview or export_keys:
         beside = {"--dry-run": dry_run, "--map": options["map"], "--report": report, "--watch": watch}
+        beside |= {"--profile": profile}
         for name, given in beside.items():
             if given:
                 raise UsageError(f"--preview and --export-keys make no film; leave {name} out")
@@ -469,6 +476,8 @@ def main(
 
         return executor(workers, cluster, job.sample, functools.partial(_warn, style))
 
+    if profile is not None and (cluster or (workers or 1) > 1 or source.is_dir()):
+        raise UsageError("--profile is of one film in one process; leave --workers and --cluster out")
     if os.path.isdir(source):  # noqa: PTH112 - which a name that is too long does not stop
         _run_folder(
             job, executor, suffix, ext, report, watch, skip_existing, style, quiet, as_json, dry_run
@@ -480,7 +489,8 @@ def main(
     from upscale.media.write.place import existing
 
     if skip_existing and existing(target):
-        asked = [name for name, path in (("map", job.map), ("report", report)) if path is not None]
+        beside = {"map": job.map, "report": report, "profile": profile}
+        asked = [name for name, path in beside.items() if path is not None]
         unmade = f"; no {' and no '.join(asked)} was made" if asked else ""
         _tell_skipped(target, unmade, progress, as_json)
         return
@@ -490,6 +500,10 @@ def main(
         if is_piped(source) or target == STANDARD:
             raise UsageError("--report looks at both films once more; give INPUT and OUTPUT names")
         check_report(report, job)
+    if profile is not None:
+        from upscale.look.profile import check_profile
+
+        check_profile(profile, job)
     if dry_run:
         with pipeline.prepared(job) as plan:
             _report(plan.summary, as_json, quiet=False, done=False)
@@ -497,7 +511,12 @@ def main(
     from upscale.jobs.run import run_film
     from upscale.progress import tell_json
 
-    summary = run_film(job, executor, style)
+    if profile is None:
+        summary = run_film(job, executor, style)
+    else:
+        from upscale.look.profile import profiled
+
+        summary = profiled(profile, lambda count: run_film(job, executor, style, count))
     if summary.segments == 0 and (cluster or (workers or 1) > 1):
         summary.warnings.append(
             "one process made it: pipes, pictures and --segment 0 leave no segments to share"
@@ -684,6 +703,9 @@ def _report(summary: "Summary", as_json: bool, quiet: bool, done: bool, told: bo
             what += f", {counted} in {summary.seconds:.1f} s ({rate:.2f} fps){earlier}"
             what += _restored(summary)
             what += f"; map: {summary.job.map}" if summary.job.map is not None else ""
+            if summary.layers:
+                shares = (f"{share:.0%} {kind}" for kind, share in summary.layers.items() if share >= 0.01)
+                what += f"; the networks' time: {', '.join(shares)}"
         else:
             job = summary.job
             frames = summary.expected or "an unknown number of"

@@ -56,6 +56,7 @@ from upscale.planes import REACH, Box, Planes
 from upscale.sampling.map import MapView, map_info
 from upscale.sampling.options import SampleOptions
 from upscale.sampling.process import leave_cores_to_encoders
+from upscale.spans import span
 
 if TYPE_CHECKING:
     from upscale.color.colorist import Colorist
@@ -179,7 +180,8 @@ class Stages:
         """Do the work of a stage."""
         began = time.monotonic()
         try:
-            return work()
+            with span(stage):
+                return work()
         finally:
             self.busy[stage] += time.monotonic() - began
 
@@ -289,6 +291,8 @@ class Summary:
     """That the film was computed in; 0 for one that was made in one go."""
     resumed: int = 0
     """Frames that an earlier run had done."""
+    layers: dict[str, float] = field(default_factory=dict)
+    """Kind of layer -> its share of the networks' time, where ``--profile`` asked for it."""
     warnings: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, object]:
@@ -329,6 +333,7 @@ class Summary:
             "arithmetic": self.arithmetic,
             "seconds": round(self.seconds, 3),
             "busy_seconds": {name: round(busy, 3) for name, busy in self.stages.busy.items()},
+            "layer_shares": {kind: round(share, 4) for kind, share in self.layers.items()} or None,
             "warnings": self.warnings,
         }
 
