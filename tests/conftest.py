@@ -20,6 +20,14 @@ RATE = Fraction(25)
 SUBRIP = "1\n00:00:00,200 --> 00:00:01,500\nOne\n\n2\n00:00:02,600 --> 00:00:02,900\nTwo\n"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of GPUs are skipped where there is none."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked and not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU here"))
+
+
 @pytest.fixture(autouse=True)
 def _same_torch_random_numbers() -> None:
     torch.manual_seed(0)

@@ -51,7 +51,7 @@ from upscale.motion.findings import Findings
 from upscale.motion.runs import Context, Place
 from upscale.motion.steady import RADIUS as STEADY_RADIUS
 from upscale.motion.steady import steadied
-from upscale.motion.window import windowed
+from upscale.motion.window import Gather, gather, windowed
 from upscale.planes import REACH, Box, Planes
 from upscale.sampling.map import MapView, map_info
 from upscale.sampling.options import SampleOptions
@@ -623,9 +623,24 @@ def aligned(
             dirt=job.dirt,
             judged=is_judged(job),
             clean=None if key is None else key.is_clean,
+            gather=gather_on(job.sample.device),
         )
         frames = through(frames, stage)
     return frames if keys is None else keys.marked(frames)
+
+
+def gather_on(device: str) -> Gather:
+    """What works out a window for the networks of that ``device``: a GPU, if it is NVIDIA's, itself.
+
+    Raises UsageError if the device is not there."""
+    from upscale.sampling.upscaler import choose_device  # here, as it loads torch
+
+    chosen = choose_device(device)
+    if chosen.type != "cuda":
+        return gather
+    from upscale.motion.device import DeviceWindow
+
+    return DeviceWindow(chosen)
 
 
 def is_judged(job: Job) -> bool:

@@ -32,7 +32,7 @@ WORKERS = 4
 """Threads at most that align neighbours beside each other."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Seen:
     """A picture and what its flow is found by."""
 
@@ -68,8 +68,7 @@ def gather(
     planes = centre.planes
     luma = planes[0][0]
     if not others or min(luma.shape) < SMALLEST:
-        alone = np.full_like(luma, 1 / (2 * NEAR + 1))
-        return (np.stack([luma, luma, luma, np.zeros_like(luma), alone]), *planes[1:]), None
+        return alone(planes), None
 
     def weighed(distance: int, seen: Seen) -> tuple[Planes, tuple[Plane, ...]]:
         # At the exposure of the picture without its dirt.
@@ -95,6 +94,19 @@ def gather(
     median, spread = _middle([one.planes[0][0] for one in near], mean[0][0])
     sureness = sum((weight[0] for weight in weights), np.float32(1)) / np.float32(2 * NEAR + 1)
     return (np.stack([luma, mean[0][0], median, spread, sureness]), *mean[1:]), share
+
+
+def alone(planes: Planes) -> Planes:
+    """What ``gather`` answers for a picture without neighbours, or one that is too small for them."""
+    luma = planes[0][0]
+    weight = np.full_like(luma, 1 / (2 * NEAR + 1))
+    return (np.stack([luma, luma, luma, np.zeros_like(luma), weight]), *planes[1:])
+
+
+Gather = Callable[
+    [Seen, Sequence[tuple[int, Seen]], float, ThreadPoolExecutor | None], tuple[Planes, float | None]
+]
+"""What answers as ``gather`` does."""
 
 
 def spared(
@@ -135,6 +147,7 @@ def windowed(
     judged: bool = False,
     clean: bool | None = None,
     places: Iterable[Place] | None = None,
+    gather: Gather = gather,
 ) -> Iterator[Planes]:
     """For each of the ``pictures``, in order, the planes of its window: see ``gather``. Equal frames in a
     row count as one, and get the very same planes: see ``runs``.
@@ -146,6 +159,7 @@ def windowed(
 
     ``places`` say where the pictures are in the film; by default they are counted from 0, and shots are
     told apart by the pictures. Those that are not wanted are given back as they came, and cost little.
+    ``gather`` may be one that works elsewhere: see ``motion.device``.
     Holds no more than ``2 * radius + 1`` pictures. The answers do not depend on the number of threads."""
     met = Findings() if found is None else found
     answered = -1
