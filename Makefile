@@ -8,7 +8,7 @@ CLIPS ?= clips
 FONTS ?= /usr/share/fonts
 export PHOTOS CLIPS FONTS
 
-.PHONY: demo test lint man campaign campaign-status harvest evaluate evaluate-window evaluate-film evaluate-color evaluate-raster clean
+.PHONY: demo test lint gpu man campaign campaign-status harvest evaluate evaluate-window evaluate-film evaluate-color evaluate-raster clean
 
 demo: $(VENV)/installed  ## upscale the example, and put before and after side by side
 	mkdir -p demo
@@ -18,6 +18,11 @@ demo: $(VENV)/installed  ## upscale the example, and put before and after side b
 
 test: $(VENV)/tools
 	$(BIN)/pytest
+
+gpu: $(VENV)/tools $(VENV)/color  ## on a machine with an NVIDIA GPU and a CUDA build of PyTorch: its tests, and how fast it is
+	$(BIN)/python -c "import sys, torch; torch.cuda.is_available() or sys.exit('no NVIDIA GPU here, or a PyTorch without CUDA')"
+	$(BIN)/pytest -m gpu
+	$(BIN)/python benchmarks/gpu.py
 
 lint: $(VENV)/tools
 	$(BIN)/ruff check .
