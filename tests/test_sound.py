@@ -123,26 +123,33 @@ def test_sound_stays_with_its_picture_in_an_avi(
     assert sound[-1] == pytest.approx(late + 1, abs=0.1)
 
 
-@pytest.mark.parametrize("hours", [2, 30])
-def test_a_pause_of_hours_takes_no_memory(hours: int, upscale: Run, tmp_path: Path) -> None:
-    """Silence fills it, a second at a time, where it is short enough."""
-    film = tmp_path / "in.mkv"
+def paused(film: Path, hours: int, rate: int = 8000) -> Path:
+    """A film of 20 frames, a pause after ten."""
     with av.open(film, "w") as container:
         picture = container.add_stream("mjpeg", rate=25)
         picture.width, picture.height, picture.pix_fmt = 64, 48, "yuvj420p"
         picture.time_base = picture.codec_context.time_base = Fraction(1, 1000)
-        sound = container.add_stream("pcm_s16le", rate=8000, layout="stereo")
+        sound = container.add_stream("pcm_s16le", rate=rate, layout="stereo")
         for base in (0, hours * 3600):
             for number in range(10):
                 frame = av.VideoFrame(64, 48, "yuvj420p")
                 frame.pts, frame.time_base = base * 1000 + number * 100, Fraction(1, 1000)
                 container.mux(picture.encode(frame))
-                samples = np.full((1, 1600), 1000, np.int16)
+                samples = np.full((1, rate // 5), 1000, np.int16)
                 heard = av.AudioFrame.from_ndarray(samples, "s16", "stereo")
-                heard.sample_rate, heard.pts, heard.time_base = 8000, frame.pts * 8, Fraction(1, 8000)
+                heard.sample_rate, heard.pts = rate, frame.pts * rate // 1000
+                heard.time_base = Fraction(1, rate)
                 container.mux(sound.encode(heard))
         container.mux(picture.encode())
         container.mux(sound.encode())
+    return film
+
+
+@pytest.mark.parametrize(("hours", "rate"), [(2, 8000), (30, 8000), (30, 48000)])
+def test_a_pause_of_hours_takes_no_memory(hours: int, rate: int, upscale: Run, tmp_path: Path) -> None:
+    """Silence fills it, a second at a time, where it is short enough. (48,000 a second for 30 hours are
+    more than 32 bits count.)"""
+    film = paused(tmp_path / "in.mkv", hours, rate)
     before = psutil.Process().memory_info().rss
     result = upscale(film, tmp_path / "out.mp4", *PLAIN)
     assert result.exit_code == 0, result.stderr
@@ -152,6 +159,37 @@ def test_a_pause_of_hours_takes_no_memory(hours: int, upscale: Run, tmp_path: Pa
     assert len(picture_of.times) == 20
     assert float(picture_of.times[10]) == pytest.approx(hours * 3600, abs=0.01)
     assert float(sound_of.times[-1]) == pytest.approx(hours * 3600 + 1, abs=1)
+
+
+@pytest.mark.parametrize("segment", [0, 0.4])
+def test_a_pause_that_an_avi_cannot_hold_is_named(segment: float, upscale: Run, tmp_path: Path) -> None:
+    """It counts frames, and would have to count those that are not there."""
+    film, target = paused(tmp_path / "in.mkv", 2), tmp_path / "out.avi"
+    result = upscale(film, target, *PLAIN, "--codec", "mpeg4", "-q", "--segment", segment)
+    assert result.exit_code == 1
+    assert "the film pauses for 1:59:59" in result.stderr
+    assert "avi cannot hold, as it counts frames; write .mkv or .mp4" in result.stderr
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("codec", "name", "told"),
+    [
+        ("pcm_f32le", "out.mp4", "its 32 bits of floats a sample became 24"),
+        ("pcm_s32le", "out.mp4", "its 32 bits a sample became 24"),
+        ("pcm_f64le", "out.mkv", None),
+        ("pcm_s24le", "out.mp4", None),
+    ],
+)
+def test_bits_of_sound_that_are_lost_are_told(
+    codec: str, name: str, told: str | None, upscale: Run, tmp_path: Path
+) -> None:
+    film = ffmpeg.make(tmp_path / "in.mkv", *ffmpeg.picture(), *ffmpeg.sound(), *ffmpeg.X264, "-c:a", codec)
+    result = upscale(film, tmp_path / name, *PLAIN)
+    assert result.exit_code == 0, result.stderr
+    assert (told in result.stderr) if told else ("a sample became" not in result.stderr)
+    refused = upscale(film, tmp_path / f"strict-{name}", *PLAIN, "--strict")
+    assert refused.exit_code == (0 if name == "out.mkv" else 1)
 
 
 def test_packets_that_the_muxer_refuses_do_not_end_the_film(

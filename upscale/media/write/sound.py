@@ -35,6 +35,12 @@ LOSSLESS = {
 }
 """Container -> what sound without losses is converted to there, the best first. ALAC knows few layouts."""
 
+DEEP = {"pcm_s32": "32 bits", "pcm_f32": "32 bits of floats", "pcm_f64": "64 bits of floats"}
+"""How sources begin that have more bits than any of these keeps, and what those are."""
+
+KEPT_BITS = {"alac": 24, "flac": 24, "pcm_s24le": 24, "pcm_s16le": 16}
+"""Of each sample, by encoders without other losses."""
+
 MOSTLY_LOSSLESS = {"wavpack"}
 """Codecs that may have losses, and seldom do."""
 
@@ -71,6 +77,10 @@ SILENCE = Fraction(1)
 LONGEST_SILENCE = Fraction(3 * 3600)
 """Seconds. To fill a longer pause would take minutes, and it may be a broken clock: the time is kept."""
 
+LONGEST_JUMP = Fraction(5 * 3600)
+"""Seconds from one sample to the next, at most: mp4 counts them in 32 bits, which 192 kHz fill in six
+hours. A second of silence parts longer ones."""
+
 
 class ConvertedSound:
     """A source's sound in the codec that the container prefers."""
@@ -94,16 +104,22 @@ class ConvertedSound:
             enough = [fmt for fmt in formats if fmt.bytes >= wanted]
             key = lambda fmt: fmt.bytes  # noqa: E731
             stream.codec_context.format = min(enough, key=key) if enough else max(formats, key=key)
-        channels = stream.codec_context.layout.nb_channels
-        self.remark = (
-            "" if channels == source.channels else f"; its {source.channels} channels became {channels}"
-        )
+        self.remark = self._lost(source)
         """What it lost on the way, to be told."""
         self._resampler = self._new_resampler()
         self._tick = Fraction(1, self._rate)
         self._next = begins
         """When the next sample is due, in seconds."""
         self.packets_lost = 0
+
+    def _lost(self, source: AudioStream) -> str:
+        channels, lost = self.stream.codec_context.layout.nb_channels, ""
+        if channels != source.channels:
+            lost = f"; its {source.channels} channels became {channels}"
+        deep = next((bits for name, bits in DEEP.items() if self._decoder.name.startswith(name)), None)
+        if deep is not None and self.codec in KEPT_BITS:
+            lost += f"; its {deep} a sample became {KEPT_BITS[self.codec]}"
+        return lost
 
     def pass_on(self, packet: Packet) -> Iterator[Packet]:
         self._tick = packet.time_base
@@ -134,10 +150,12 @@ class ConvertedSound:
         if self._next is None:
             self._next = Fraction((frame.pts or 0) * self._tick)
         at = self._next if frame.pts is None else Fraction(frame.pts * self._tick)
-        if at - self._next > LONGEST_SILENCE:
+        while at - self._next > LONGEST_SILENCE:
             yield from self._flush()
             self._resampler = self._new_resampler()
-            self._next = at
+            self._next = min(at, self._next + LONGEST_JUMP)
+            if self._next + SILENCE < at:
+                yield from self._resample(_silence(frame, SILENCE))
         if at - self._next > LATE:
             while (lacking := at - self._next) * frame.sample_rate >= 1:
                 yield from self._resample(_silence(frame, min(lacking, SILENCE)))

@@ -3,6 +3,7 @@
 import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -21,6 +22,7 @@ from upscale.media.write.destination import Destination
 from upscale.media.write.encoder import COUNTING, WITHOUT_START, Encoder
 from upscale.media.write.encoding import Encoding
 from upscale.media.write.tracks import WITH_CHAPTERS, add_tracks
+from upscale.times import name_time
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
@@ -50,6 +52,9 @@ KEPT_TAGS: dict[str, set[str]] = {
 FINEST_TIMESCALE = 48000
 """Ticks a second of an mp4's edit lists, at least: FFmpeg's 1000 put sound off by up to a millisecond."""
 
+LONGEST_PAUSE = {"avi": 60_000}
+"""Frames without a picture that a muxer fills in, in a container that counts them; FFmpeg's own limit."""
+
 FRAGMENTS = "frag_keyframe+delay_moov+default_base_moof"
 """How an mp4 is written where one cannot go back to its beginning."""
 
@@ -75,6 +80,8 @@ class Writer:
         self.notes: list[str] = []
         """What the container could not hold, and what became of it."""
         self._encoder = encoder
+        self._before: int | None = None
+        """When the packet before was decoded, in ticks of the encoder."""
         self._refused: Counter[int] = Counter()
         """Index of a stream of the source -> packets that the muxer would not have."""
         with self._reporting("cannot be written"):
@@ -153,10 +160,23 @@ class Writer:
 
     def add(self, packets: list[Packet]) -> None:
         """Write packets of the picture, with times in ticks of the encoder."""
+        tick = self._video.codec_context.time_base
         for packet in packets:
-            packet.stream, packet.time_base = self._video, self._video.codec_context.time_base
+            self._check_pause(packet, tick)
+            packet.stream, packet.time_base = self._video, tick
             with self._reporting("cannot be written"):
                 self._container.mux(packet)
+
+    def _check_pause(self, packet: Packet, tick: Fraction) -> None:
+        """Raises UpscaleError where the container would have to count more frames than it can."""
+        holder, at = self.destination.container, packet.dts
+        apart = 0 if self._before is None or at is None else at - self._before
+        if holder in LONGEST_PAUSE and apart > LONGEST_PAUSE[holder]:
+            raise UpscaleError(
+                f"{self.destination.path}: the film pauses for {name_time(apart * tick)}, which {holder} "
+                "cannot hold, as it counts frames; write .mkv or .mp4"
+            )
+        self._before = at
 
     @property
     def headers(self) -> bytes:
