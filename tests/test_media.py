@@ -4,6 +4,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -16,7 +17,14 @@ from upscale.media.pixels import PixelFormat
 from upscale.media.read import source as source_module
 from upscale.media.read.source import ReadOptions, Source
 from upscale.media.write.destination import destination
-from upscale.media.write.encoder import EncodeOptions, check_encoder, default_codec, output_format, settle
+from upscale.media.write.encoder import (
+    DEFAULT_OPTIONS,
+    EncodeOptions,
+    check_encoder,
+    default_codec,
+    output_format,
+    settle,
+)
 from upscale.media.write.sound import ConvertedSound
 from upscale.media.write.writer import Writer
 
@@ -355,6 +363,35 @@ def test_names_with_colons_are_files(make_clip: MakeClip, tmp_path: Path) -> Non
     source = make_clip().rename(tmp_path / "12:30.mp4")
     pass_through(source, tmp_path / "13:00.mp4")
     assert len(look(tmp_path / "13:00.mp4").pts) == 6
+
+
+def test_a_preset_that_is_asked_for_is_all_that_x264_is_told(make_clip: MakeClip) -> None:
+    """Ours is a handful of options, each of which gives way to the user's."""
+    with Source(make_clip()) as source:
+
+        def told(**options: Any) -> dict[str, str]:
+            encoder = settle(source.info, EncodeOptions(**options), "libx264", "mp4")
+            return {name: text for name, text in encoder.options.items() if name != "x264-params"}
+
+        assert told() == DEFAULT_OPTIONS["libx264"] | {"crf": "16"}
+        assert told(preset="faster") == {"preset": "faster", "crf": "16"}
+        assert told(codec_options=(("trellis", "2"),))["trellis"] == "2"
+
+
+def test_what_x264_is_told_by_default_is_what_it_does(make_clip: MakeClip, tmp_path: Path) -> None:
+    """It notes its settings in its first packet."""
+    pass_through(make_clip(), tmp_path / "out.mp4", EncodeOptions())
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        said = bytes(next(container.demux(video=0))).decode("latin-1")
+    for setting in (
+        "subme=2 ",
+        "trellis=1 ",
+        "mbtree=1 ",
+        "rc_lookahead=10 ",
+        "chroma_qp_offset=-3 ",
+        "ref=1 ",
+    ):
+        assert setting in said
 
 
 def test_an_avi_counts_its_frames(make_clip: MakeClip, tmp_path: Path) -> None:

@@ -127,8 +127,9 @@ def test_a_reader_that_has_had_enough_ends_it_quietly(tmp_path: Path) -> None:
         assert process.wait(timeout=60) == 128 + signal.SIGPIPE
 
 
-def test_an_mp4_that_is_no_stream(tmp_path: Path) -> None:
-    done = run(ffmpeg.make(tmp_path / "in.mp4", *picture(), *X264))
+@pytest.mark.parametrize(("name", "codec"), [("in.mp4", X264), ("in.apng", ())])
+def test_what_is_no_stream(name: str, codec: tuple[str, ...], tmp_path: Path) -> None:
+    done = run(ffmpeg.make(tmp_path / name, *picture(), *codec))
     assert done.returncode == 1
     assert b"give the file's name" in done.stderr
 

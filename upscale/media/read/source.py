@@ -1,6 +1,7 @@
 """Video in: a film opened once, its frames one after the other, its other packets on the side."""
 
 import contextlib
+import errno
 import functools
 import itertools
 from collections.abc import Callable, Iterator
@@ -431,6 +432,10 @@ def _open(path: Path, file: InputPipe | FilmFile | None = None) -> InputContaine
     except av.FileNotFoundError:
         raise UpscaleError(f"{path}: no such file") from None
     except av.FFmpegError as error:
+        if file is not None and error.errno == errno.ENOSYS:
+            raise UpscaleError(
+                f"{path}: this format cannot be read from a pipe; give the file's name"
+            ) from error
         raise UpscaleError(f"{path}: cannot be read as a video ({error.strerror})") from error
 
 

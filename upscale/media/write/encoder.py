@@ -35,8 +35,18 @@ X264 = {"libx264", "libx264rgb"}
 
 DEFAULT_CRF = 16
 
-DEFAULT_PRESETS = {"libx264": "faster"}
-"""As good as x264's own default at this quality and this size, for two thirds of the time."""
+DEFAULT_OPTIONS = {
+    "libx264": {
+        "preset": "superfast",
+        "subq": "2",
+        "trellis": "1",
+        "mbtree": "1",
+        "rc-lookahead": "10",
+        "chromaoffset": "-3",
+    }
+}
+"""Encoder -> what it is told where nobody asks for a preset. As good as x264's preset ``faster`` at the
+same size, for 0.55 of its time: bits go where frames to come refer to, and more of them to colours."""
 
 QSCALE_CODECS = {"mpeg1video", "mpeg2video", "mpeg4", "msmpeg4", "msmpeg4v2", "wmv1", "wmv2", "mjpeg"}
 QSCALE = 2 * 118
@@ -369,8 +379,7 @@ def settle(
     matrix = Colorspace.ITU601 if codec in JPEG else info.color.matrix
     if rgb:
         matrix = 0  # H.273's code point of RGB
-    preset = encode.preset or DEFAULT_PRESETS.get(codec)
-    options = {} if preset is None else {"preset": preset}
+    options = {"preset": encode.preset} if encode.preset else dict(DEFAULT_OPTIONS.get(codec, {}))
     if codec in CRF_CODECS:
         options["crf"] = f"{DEFAULT_CRF if encode.crf is None else encode.crf:g}"
     if codec == "libx265":
