@@ -129,7 +129,7 @@ def test_a_reader_that_has_had_enough_ends_it_quietly(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "codec"), [("in.mp4", X264), ("in.apng", ())])
 def test_what_is_no_stream(name: str, codec: tuple[str, ...], tmp_path: Path) -> None:
-    done = run(ffmpeg.make(tmp_path / name, *picture(), *codec))
+    done = run(ffmpeg.make(tmp_path / name, *picture("320x240", more="noise=alls=50"), *codec))
     assert done.returncode == 1
     assert b"give the file's name" in done.stderr
 
