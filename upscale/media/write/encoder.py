@@ -46,7 +46,7 @@ DEFAULT_OPTIONS = {
     }
 }
 """Encoder -> what it is told where nobody asks for a preset. As good as x264's preset ``faster`` at the
-same size, for six tenths of its time: bits go where frames to come refer to, and more of them to colours."""
+same size, in six tenths of the time: bits go where other frames refer to, and more of them to colours."""
 
 QSCALE_CODECS = {"mpeg1video", "mpeg2video", "mpeg4", "msmpeg4", "msmpeg4v2", "wmv1", "wmv2", "mjpeg"}
 QSCALE = 2 * 118
