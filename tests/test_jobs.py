@@ -271,10 +271,10 @@ def test_later_attempts_get_less_memory() -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 400 kB."""
+    """A file system of 140 kB."""
     path = tmp_path / "disk"
     path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(path)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=140k", "tmpfs", str(path)]
     if sys.platform != "linux" or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("mounting a small file system is for root on Linux")
     yield path
@@ -293,7 +293,7 @@ def test_a_full_disk_is_told_and_gone_on_from(
     said = re.search(r"full, by about ([\d.]+) MB; (\d) of \d segments are kept", result.stderr)
     assert said, result.stderr
     assert not target.exists()
-    size = round(float(said[1]) * 1e6 * 1.1 + 400e3)
+    size = round(float(said[1]) * 1e6 * 1.1 + 140e3)
     subprocess.run(["mount", "-o", f"remount,size={size}", str(small_disk)], check=True)
     again = upscale(film, target, *options)
     assert again.exit_code == 0, again.output
