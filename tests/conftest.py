@@ -1,6 +1,7 @@
 """Clips made on the fly, and a look at what came out of the program."""
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,13 +12,15 @@ import av
 import ffmpeg
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner, Result
 
 from upscale.cli import main
+from upscale.sampling.process import leave_cores_to_encoders
 
 RATE = Fraction(25)
 SUBRIP = "1\n00:00:00,200 --> 00:00:01,500\nOne\n\n2\n00:00:02,600 --> 00:00:02,900\nTwo\n"
+
+leave_cores_to_encoders()  # as the command does; here no test has imported PyTorch yet
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,6 +33,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _same_torch_random_numbers() -> None:
+    import torch
+
     torch.manual_seed(0)
 
 
@@ -172,16 +177,23 @@ def refused(
     return run
 
 
-@pytest.fixture
-def film(tmp_path: Path) -> Path:
-    """Three seconds in three shots, a still one in the middle, with sound and subtitles."""
-    (tmp_path / "lines.srt").write_text(SUBRIP)
+@pytest.fixture(scope="session")
+def three_shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``film`` is a copy of. It is small, as what the networks do with it takes most of the time."""
+    folder = tmp_path_factory.mktemp("film")
+    (folder / "lines.srt").write_text(SUBRIP)
     still = "loop=loop=20:size=1:start=30"
     return ffmpeg.make(
-        tmp_path / "in.mkv", *ffmpeg.picture(seconds=3, more=still), *ffmpeg.sound(3),
+        folder / "in.mkv", *ffmpeg.picture("32x24", seconds=3, more=still), *ffmpeg.sound(3),
         "-i", "lines.srt", "-t", "3",
         *ffmpeg.X264B, "-g", "20", "-c:a", "aac", "-map", "0", "-map", "1", "-map", "2",
     )  # fmt: skip
+
+
+@pytest.fixture
+def film(three_shots: Path, tmp_path: Path) -> Path:
+    """Three seconds in three shots, a still one in the middle, with sound and subtitles."""
+    return Path(shutil.copy(three_shots, tmp_path))
 
 
 def contents(path: Path) -> dict[str, list[tuple[Fraction, str]]]:

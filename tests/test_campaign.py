@@ -92,8 +92,8 @@ def started(file: Path, place: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.fixture
-def unkind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def _unkind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The tests' own process keeps its priority, threads and signals."""
     monkeypatch.setattr("upscale.lab.campaign.run.yield_to_others", lambda: None)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -109,7 +109,8 @@ def test_a_campaign_that_is_killed_ends_with_the_same_weights(pictures: Path, tm
     """Bit for bit, after ten SIGKILLs at random moments while it trains, as if there had been none."""
     file, straight, killed = plan(tmp_path, 150), tmp_path / "straight", tmp_path / "killed"
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["upscale.lab.campaign.run"])  # imports torch once and not twelve times
+    # Once and not twelve times; the second is what PyTorch imports for its first optimizer.
+    context.set_forkserver_preload(["upscale.lab.campaign.run", "torch._dynamo"])
 
     def started(place: Path) -> multiprocessing.process.BaseProcess:
         process = context.Process(target=run_quietly, args=(file, place))
@@ -164,7 +165,6 @@ def test_a_signal_stops_after_the_step_and_nothing_is_lost(pictures: Path, tmp_p
     assert Campaign.read(file, tmp_path).stages[0].done() == entries[-1].step >= 20
 
 
-@pytest.mark.usefixtures("unkind")
 def test_a_campaign_yields_to_whatever_else_runs(pictures: Path, tmp_path: Path) -> None:
     psutil = pytest.importorskip("psutil")
     process = started(plan(tmp_path, 100_000), tmp_path)
@@ -186,7 +186,6 @@ def test_a_campaign_yields_to_whatever_else_runs(pictures: Path, tmp_path: Path)
     assert not is_running(Campaign.read(tmp_path / "tiny.toml", tmp_path))  # a dead process holds no lock
 
 
-@pytest.mark.usefixtures("unkind")
 def test_a_place_that_cannot_be_written_is_one_line(pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = campaign("run", plan(tmp_path), "--place", tmp_path / "file" / "in it")
@@ -204,7 +203,6 @@ def test_the_status_needs_no_data(pictures: Path, tmp_path: Path, monkeypatch: p
     assert "first: step 0/12" in told.stdout
 
 
-@pytest.mark.usefixtures("unkind")
 def test_from_the_file_to_shipped_weights(pictures: Path, tmp_path: Path) -> None:
     file, shipping = plan(tmp_path), tmp_path / "weights"
     shipping.mkdir()
@@ -277,10 +275,7 @@ steps = 2
 """
 
 
-@pytest.mark.usefixtures("unkind")
-def test_on_another_machine_a_campaign_goes_on_from_what_ships(
-    unkind: None, pictures: Path, tmp_path: Path
-) -> None:
+def test_on_another_machine_a_campaign_goes_on_from_what_ships(pictures: Path, tmp_path: Path) -> None:
     text = TINY.replace('name = "first"', 'name = "first"\nships = "tiny"')
     file, shipped = plan(tmp_path, text=text), tmp_path / "shipped"
     shipped.mkdir()
@@ -313,7 +308,7 @@ def test_a_campaign_makes_its_own_shards_and_judge(tmp_path: Path, monkeypatch: 
     shipping.mkdir()
     write_picture(folder / "0.png", picture(640, 600))
     monkeypatch.setenv("PICTURES", str(folder))
-    monkeypatch.setattr(shards, "write_shard", functools.partial(shards.write_shard, count=3))
+    monkeypatch.setattr(shards, "make_shards", functools.partial(shards.make_shards, count=3))
     plans = Campaign.read(plan(tmp_path, text=FILM), tmp_path)
     assert run([plans], 1, lambda line: None)
     assert [stage.done() for stage in plans.stages] == [1, 2, 2, 2]

@@ -57,7 +57,7 @@ def scene(seed: int, number: int = 0) -> NDArray[np.float32]:
 
 
 def grey_film(
-    path: Path, shots: int = 2, frames: int = 12, pix_fmt: str = "gray", codec: str = "ffv1"
+    path: Path, shots: int = 2, frames: int = 8, pix_fmt: str = "gray", codec: str = "ffv1"
 ) -> Path:
     """Shots of ``frames`` frames each, grey; lossless unless another ``codec`` is asked for."""
     with av.open(str(path), "w") as container:
@@ -333,7 +333,7 @@ def test_a_grey_film_comes_out_in_colour(grey: Path, tmp_path: Path, upscale: Ru
     assert "taken as black and white: its colour varies by 0.0 levels" in result.stderr
     clip = look(tmp_path / "out.mkv")
     assert {frame.format.name for frame in clip.frames} <= {"yuv420p", "yuvj420p"}
-    assert len(clip.frames) == 24
+    assert len(clip.frames) == 16
 
 
 def test_ten_bit_grey_becomes_ten_bit_colour(tmp_path: Path, upscale: Run) -> None:
@@ -359,17 +359,17 @@ def test_a_pipe_is_coloured_too(grey: Path) -> None:
     assert done.returncode == 0, done.stderr
     with av.open(io.BytesIO(done.stdout)) as container:
         frames = list(container.decode(video=0))
-    assert len(frames) == 24
+    assert len(frames) == 16
     assert "420p" in frames[0].format.name
 
 
 @pytest.mark.parametrize("model", ["nearest", "film"])
 def test_in_segments_it_is_the_same_film(model: str, tmp_path: Path, upscale: Run) -> None:
     """A segment begins in the middle of a shot, whose key frame lies before it."""
-    film = grey_film(tmp_path / "long.mkv", 2, 36)
+    film = grey_film(tmp_path / "long.mkv", 2, 20)
     options = ["--color", "auto", "--color-temperature", 1, "--scale", 1, "-m", model, "--codec", "ffv1"]
     one, many = tmp_path / "one.mkv", tmp_path / "many.mkv"
-    for target, segment in ((one, 0), (many, 0.6)):
+    for target, segment in ((one, 0), (many, 0.4)):
         result = upscale(film, target, *options, "--segment", segment, "--json")
         assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["segments"] > 2
@@ -466,7 +466,7 @@ def test_a_preview_and_exported_keys_need_no_output_and_keys_serve_as_references
     result = upscale(grey, *options, "--preview", sheet, "--export-keys", keys)
     assert result.exit_code == 0, result.output
     assert f"{sheet}: 2 shots" in result.stderr
-    assert [path.name for path in sorted(keys.iterdir())] == ["0h00m00.000s.png", "0h00m00.480s.png"]
+    assert [path.name for path in sorted(keys.iterdir())] == ["0h00m00.000s.png", "0h00m00.320s.png"]
     assert read_picture(sheet).shape[0] == 3
     assert "exists; use -y" in upscale(grey, *options, "--preview", sheet).stderr
     # Painted green by a person, the first shot comes out green; the second one as if nobody had been asked.
@@ -477,8 +477,8 @@ def test_a_preview_and_exported_keys_need_no_output_and_keys_serve_as_references
     told = ["--reference", keys, "-m", "nearest", "--scale", 1, "--codec", "ffv1"]
     assert upscale(grey, target, *told).exit_code == 0
     chroma = chroma_of(target) - 0.5
-    assert chroma[:12].mean() < -0.08
-    assert abs(chroma[12:].mean()) < 0.05
+    assert chroma[:8].mean() < -0.08
+    assert abs(chroma[8:].mean()) < 0.05
 
 
 def test_a_part_of_a_film_takes_the_references_of_that_part(
@@ -490,7 +490,7 @@ def test_a_part_of_a_film_takes_the_references_of_that_part(
     write_picture(tmp_path / "green.png", as_rgb(green))
     target, told = tmp_path / "out.mkv", f"0.1={tmp_path / 'green.png'}"
     options = ["-m", "nearest", "--scale", 1, "--codec", "ffv1", "--duration", 0.2]
-    result = upscale(grey, target, "--reference", told, *options, "--start", 0.6)
+    result = upscale(grey, target, "--reference", told, *options, "--start", 0.4)
     assert result.exit_code == 0, result.output
     assert "references outside the part that is made: 1, left out" in result.stderr
     assert abs(chroma_of(target).mean() - 0.5) < 0.05

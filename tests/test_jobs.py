@@ -70,18 +70,18 @@ def write_shots(path: Path, sigmas: tuple[float, ...], frames: int) -> Path:
     random = np.random.default_rng(0)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", 25)
-        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for sigma in sigmas:
-            wide = cv2.GaussianBlur(random.normal(128, 600, (3, 4 * 64, 4 * 200)).T, (0, 0), 8)
+            wide = cv2.GaussianBlur(random.normal(128, 600, (3, 4 * 48, 4 * 200)).T, (0, 0), 8)
             wide = np.clip(wide, 30, 225).transpose(1, 0, 2).astype(np.float32)
             for number in range(frames):
                 move = np.array([[4, 0, 2.7 * number], [0, 4, 0]], np.float32)
-                shown = cv2.warpAffine(wide, move, (96, 64), flags=cv2.WARP_INVERSE_MAP | cv2.INTER_AREA)
+                shown = cv2.warpAffine(wide, move, (64, 48), flags=cv2.WARP_INVERSE_MAP | cv2.INTER_AREA)
                 shown += random.normal(0, sigma, shown.shape)
                 planes = np.clip(shown.round(), 0, 255).astype(np.uint8)
-                small = [cv2.resize(planes[..., k], (48, 32), interpolation=cv2.INTER_AREA) for k in (1, 2)]
+                small = [cv2.resize(planes[..., k], (32, 24), interpolation=cv2.INTER_AREA) for k in (1, 2)]
                 flat = np.concatenate([planes[..., 0].ravel(), *(plane.ravel() for plane in small)])
-                frame = av.VideoFrame.from_ndarray(flat.reshape(96, 96), "yuv420p")
+                frame = av.VideoFrame.from_ndarray(flat.reshape(72, 64), "yuv420p")
                 container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
@@ -89,7 +89,7 @@ def write_shots(path: Path, sigmas: tuple[float, ...], frames: int) -> Path:
 
 def test_clean_shots_come_out_as_the_model_clean_makes_them(upscale: Run, tmp_path: Path) -> None:
     """However the film is cut into segments: these begin in the middle of shots."""
-    source, made = write_shots(tmp_path / "in.mkv", (4.0, 0.0, 4.0), 40), []
+    source, made = write_shots(tmp_path / "in.mkv", (4.0, 0.0, 4.0), 24), []
     options = ("-s", 2, "--codec", "ffv1", "--json", "-t", "0.3")
     ways = (("--segment", "0"), ("--segment", "0.6"), ("--segment", "0.6", "--workers", "2"))
     for number, how in enumerate((*ways, ("-m", "clean"), ("--denoise", "1"))):
@@ -99,12 +99,12 @@ def test_clean_shots_come_out_as_the_model_clean_makes_them(upscale: Run, tmp_pa
         made.append((json.loads(result.stdout)["clean"], contents(target)["video"]))
     (found, whole), *pieces, (none, clean), (unasked, denoised) = made
     assert [one for _, one in pieces] == [whole, whole]
-    assert found == {"pictures": 120, "clean": 40}
+    assert found == {"pictures": 72, "clean": 24}
     assert [one for one, _ in pieces] == [found, found]
-    assert whole[40:80] == clean[40:80]
+    assert whole[24:48] == clean[24:48]
     assert none is unasked is None
-    assert denoised[:40] == whole[:40]
-    assert not {at for at, one in enumerate(denoised) if one == whole[at]} & set(range(40, 80))
+    assert denoised[:24] == whole[:24]
+    assert not {at for at, one in enumerate(denoised) if one == whole[at]} & set(range(24, 48))
 
 
 def test_libx264_makes_the_same_segments_every_time(film: Path, upscale: Run, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_film(film: Path, upscale: Run,
     for _ in range(60):
         process = subprocess.Popen([*UPSCALE, str(film), str(target), *options], stdout=subprocess.PIPE)
         try:
-            out, _ = process.communicate(timeout=moments.uniform(1, 2) + 0.5 * kills)
+            out, _ = process.communicate(timeout=moments.uniform(0.3, 1) + 0.5 * kills)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.communicate()
@@ -271,10 +271,10 @@ def test_later_attempts_get_less_memory() -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 400 kB."""
+    """A file system of 140 kB."""
     path = tmp_path / "disk"
     path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(path)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=140k", "tmpfs", str(path)]
     if sys.platform != "linux" or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("mounting a small file system is for root on Linux")
     yield path
@@ -293,7 +293,7 @@ def test_a_full_disk_is_told_and_gone_on_from(
     said = re.search(r"full, by about ([\d.]+) MB; (\d) of \d segments are kept", result.stderr)
     assert said, result.stderr
     assert not target.exists()
-    size = round(float(said[1]) * 1e6 * 1.1 + 400e3)
+    size = round(float(said[1]) * 1e6 * 1.1 + 140e3)
     subprocess.run(["mount", "-o", f"remount,size={size}", str(small_disk)], check=True)
     again = upscale(film, target, *options)
     assert again.exit_code == 0, again.output

@@ -496,6 +496,7 @@ def test_bench_times_networks_and_the_command(
     make_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(benching, "SIZES", ((24, 32),))
+    monkeypatch.setattr(benching, "PASSES", 1)
     monkeypatch.setattr(whole, "ENCODERS", (("--preset", "ultrafast"),))
     film = make_clip(frames=5)
     arguments = ["bench", "--repeats", "1", "--film", str(film)]
