@@ -26,6 +26,8 @@ leave_cores_to_encoders()  # as the command does; here no test has imported PyTo
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of GPUs are skipped where there is none."""
     marked = [item for item in items if item.get_closest_marker("gpu")]
+    import torch
+
     if marked and not torch.cuda.is_available():
         for item in marked:
             item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU here"))
