@@ -80,7 +80,7 @@ def test_films_know_the_commands_options() -> None:
     elsewhere = {
         "source", "target", "preview", "at", "export_keys", "report", "suffix", "ext", "watch",
         "skip_existing", "progress", "quiet", "as_json", "dry_run", "debug", "list_models", "version",
-        "workers", "cluster",
+        "workers", "cluster", "profile",
     }  # fmt: skip
     known = {parameter.name for parameter in main.params} - elsewhere
     assert set(Options.__annotations__) == known
@@ -377,4 +377,4 @@ def test_python_dash_m_is_the_command() -> None:
     assert done.stdout.startswith(f"upscale {upscale.__version__}\n")
     assert f"torch {torch.__version__}" in done.stdout
     assert re.search(r"^FFmpeg \d", done.stdout, re.MULTILINE)
-    assert re.search(r"^device (cpu|cuda|mps)", done.stdout, re.MULTILINE)
+    assert re.search(r"^device \w+( in pairs)? on (cpu|cuda|mps)", done.stdout, re.MULTILINE)

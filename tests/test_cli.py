@@ -518,6 +518,59 @@ def test_a_shell_completes_options_and_models(typed: str, completed: set[str]) -
     assert {line.partition(",")[2] for line in result.stdout.splitlines()} == completed
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "made"),
+    [
+        ("tape.avi", (), "tape-x2.mp4"),
+        ("tape.mkv", (), "tape-x2.mkv"),
+        ("TAPE.MOV", (), "TAPE-x2.mov"),
+        ("a.b.mp4", ("--height", 96), "a.b-96p.mp4"),
+    ],
+)
+def test_without_output_it_goes_beside_input(
+    name: str, options: tuple[object, ...], made: str, make_clip: MakeClip, upscale: Run, tmp_path: Path
+) -> None:
+    source = make_clip(name)
+    result = upscale(source, "-s", 2, "-m", "nearest", *options)
+    assert result.exit_code == 0, result.stderr
+    assert f"OUTPUT is {tmp_path / made}" in result.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {name, made}
+    again = upscale(source, "-s", 2, "-m", "nearest", *options)
+    assert again.exit_code == 1
+    assert "exists; use -y" in again.stderr
+
+
+def test_without_output_a_folder_goes_beside_the_folder(
+    make_clip: MakeClip, upscale: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = make_clip("footage/in.mp4")
+    monkeypatch.chdir(clip.parent)
+    assert upscale(".", "-s", 2, "-m", "nearest", "-q").exit_code == 0
+    assert (tmp_path / "footage-x2" / "in.mp4").exists()
+    assert [path.name for path in clip.parent.iterdir()] == ["in.mp4"]
+
+
+def test_without_output_a_picture_stays_a_picture(upscale: Run, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "still.png"), np.zeros((20, 30, 3), np.uint8))
+    assert upscale(tmp_path / "still.png", "-s", 2, "-m", "nearest").exit_code == 0
+    assert (tmp_path / "still-x2.png").exists()
+
+
+@pytest.mark.parametrize("source", ["-", "frame%03d.png"])
+def test_what_has_no_name_to_begin_with_asks_for_output(source: str, upscale: Run) -> None:
+    result = upscale(source)
+    assert result.exit_code == 2
+    assert "give OUTPUT a name as well" in result.stderr
+
+
+def test_the_command_alone_shows_examples(upscale: Run) -> None:
+    result = upscale()
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) <= 6
+    assert "upscale tape.avi " in result.stdout
+    assert "--help" in result.stdout
+
+
 def test_scripting_md_knows_the_keys_of_all_objects(
     make_clip: MakeClip, upscale: Run, tmp_path: Path
 ) -> None:

@@ -76,6 +76,16 @@ def test_a_neighbour_comes_to_the_centres_place_and_exposure() -> None:
     assert np.abs(np.median(inside(flow)[..., 1]) + 2.2) < 0.1
 
 
+def test_a_flow_does_not_depend_on_what_was_matched_before() -> None:
+    """OpenCV's own object remembers the scales that it chose for a picture of a few pixels."""
+    one, other = (matchable(shifted(texture(height=180, width=320), x)) for x in (0, 5))
+    before = find_flow(one, other, "fine")
+    for size in ((24, 32), (16, 16), (40, 60)):
+        small = matchable(texture(1, *size))
+        find_flow(small, small, "fine")
+    np.testing.assert_array_equal(find_flow(one, other, "fine"), before)
+
+
 def test_what_was_hidden_is_not_trusted() -> None:
     """A disc covers a part of the neighbour: there, nothing of it may get into the merge."""
     centre = texture()

@@ -59,7 +59,7 @@ def test_a_film_that_is_too_short_has_no_profile_but_is_made(
     result = upscale(make_clip(frames=1), tmp_path / "out.mp4", *FAST, "-m", "nearest", "--profile", trace)
     assert result.exit_code == 0
     assert "there is no profile: " in result.stderr
-    assert "too short" in result.stderr
+    assert "too few frames were made" in result.stderr
     assert (tmp_path / "out.mp4").exists()
     assert not trace.exists()
 
@@ -70,6 +70,7 @@ def test_a_film_that_is_too_short_has_no_profile_but_is_made(
         (["--profile", "trace.txt"], "ends in .json"),
         (["--profile", "there.json"], "exists; use -y"),
         (["--profile", "trace.json", "--workers", 2], "one film in one process"),
+        (["--profile", "out.mp4"], "ends in .json"),
         (["--profile", "trace.json", "--preview", "sheet.png"], "make no film"),
     ],
 )

@@ -160,6 +160,15 @@ def _print_version(ctx: click.Context, param: click.Parameter, asked: bool) -> N
     ctx.exit()
 
 
+INTRODUCTION = """\
+upscale restores old footage: it makes a film larger and sharper, and keeps all else of it.
+  upscale tape.avi                                  a film: writes tape-x4.mp4 beside it
+  upscale footage/ restored/ --scale 2              a folder of films
+  upscale tape.avi --preview sheet.png              which settings? details to choose from, in seconds
+upscale --help tells of all options, upscale --list-models of models; what is new: CHANGELOG.md"""
+"""What the command alone prints."""
+
+
 class Command(click.Command):
     """Keeps what was typed, for the report of it; what cannot be printed is an error in a line."""
 
@@ -174,6 +183,9 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[TYPED] = list(args)
+        if not args and not ctx.resilient_parsing:
+            click.echo(INTRODUCTION)
+            ctx.exit()
         return super().parse_args(ctx, args)
 
 
@@ -444,6 +456,8 @@ def main(
 ) -> None:
     """Restore the video INPUT with a PixelCNN and write it, larger and sharper, to OUTPUT.
 
+    Without OUTPUT it goes beside INPUT: tape.avi becomes tape-x4.mp4, footage/ becomes footage-x4/.
+
     Sound, subtitles, chapters, metadata, colour and timing stay as they are. "-" stands for a pipe. A
     folder of films becomes a folder. An interrupted run continues when the same command is given again.
 
@@ -466,7 +480,12 @@ def main(
     if at:
         raise UsageError("--at needs --preview SHEET")
     if target is None:
-        raise click.UsageError("Missing argument 'OUTPUT'.")
+        from upscale.media.write.place import name_beside
+
+        height = options["height"]
+        target = name_beside(source, f"x{options['scale']:g}" if height is None else f"{height}p")
+        if not quiet and progress != "json":
+            click.echo(f"upscale: OUTPUT is {target}", err=True)
     _check_pipes(source, target, as_json)
     job = make_job(source, target, overwrite=overwrite, **options)
     style = "none" if quiet else progress
@@ -476,9 +495,10 @@ def main(
 
         return executor(workers, cluster, job.sample, functools.partial(_warn, style))
 
-    if profile is not None and (cluster or (workers or 1) > 1 or source.is_dir()):
+    is_folder = os.path.isdir(source)  # noqa: PTH112 - which a name that is too long does not stop
+    if profile is not None and (cluster or (workers or 1) > 1 or is_folder):
         raise UsageError("--profile is of one film in one process; leave --workers and --cluster out")
-    if os.path.isdir(source):  # noqa: PTH112 - which a name that is too long does not stop
+    if is_folder:
         _run_folder(
             job, executor, suffix, ext, report, watch, skip_existing, style, quiet, as_json, dry_run
         )

@@ -18,7 +18,7 @@ from upscale.media.picture import SUFFIXES as PICTURES
 from upscale.media.pipe import STANDARD
 from upscale.media.read.source import Source
 from upscale.media.write.destination import CONTAINERS
-from upscale.media.write.place import check_folder, check_small, is_part_of
+from upscale.media.write.place import KEPT_SUFFIXES, check_folder, check_small, is_part_of
 from upscale.models.catalog import FOR_VIDEO, find_model, weights_digest
 from upscale.pipeline import Job
 
@@ -27,10 +27,8 @@ FILMS = set(CONTAINERS) | {
 }  # fmt: skip
 """Suffixes of what is a film, or a damaged one; whatever else can be read as one is taken too."""
 
-KEPT_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts"}
-"""Of sources, which their outputs have too; the others become OTHERWISE, which holds everything."""
-
 OTHERWISE = ".mkv"
+"""What sources become whose outputs have another suffix: it holds everything."""
 
 FINISHED = ".upscale-finished.jsonl"
 """In the output folder: a line for each film that was finished."""

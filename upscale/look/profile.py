@@ -80,7 +80,7 @@ class Profile:
     def write(self, trace: Path) -> None:
         """Write it, for Perfetto or chrome://tracing. Raises UpscaleError."""
         if not self._has_run:
-            raise UpscaleError(f"{trace}: the film is too short for a profile; it takes {FIRST + 1} frames")
+            raise UpscaleError(f"{trace}: too few frames were made; a profile begins after {FIRST}")
         partial = part_of(trace).with_suffix(".json")
         try:
             self._profiler.export_chrome_trace(str(partial))

@@ -35,6 +35,9 @@ EFFORTS = {
 """Name -> DIS's preset and its finest scale: 2 is a quarter of the size, 1 half of it.
 Fast refines the flow that ultrafast finds. A frame of 480x270 takes 3, 6 and 11 ms of a core."""
 
+MOST_KINDS = 3
+"""Efforts and sizes for which a thread keeps buffers: as many as a film needs."""
+
 _each_thread = threading.local()
 
 
@@ -66,11 +69,16 @@ def find_flow(
     y), to be added to its own place. ``effort`` is one of EFFORTS."""
     if not hasattr(_each_thread, "dis"):  # its buffers are not to be shared
         _each_thread.dis = {}
-    if effort not in _each_thread.dis:
+    known = _each_thread.dis
+    # One for each size: for a picture that is too small for its scales it chooses others, and keeps them.
+    kind = effort, one.shape
+    if kind not in known:
+        if len(known) >= MOST_KINDS:
+            known.clear()
         preset, finest = EFFORTS[effort]
-        _each_thread.dis[effort] = dis = cv2.DISOpticalFlow.create(preset)
+        known[kind] = dis = cv2.DISOpticalFlow.create(preset)
         dis.setFinestScale(finest)
-    flow: NDArray[np.float32] = _each_thread.dis[effort].calc(one, other, None)
+    flow: NDArray[np.float32] = known[kind].calc(one, other, None)
     return flow
 
 

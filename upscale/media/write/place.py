@@ -6,9 +6,29 @@ from pathlib import Path
 
 from upscale.checks import check_here
 from upscale.errors import UpscaleError, UsageError
-from upscale.media.picture import is_sequence, numbered
-from upscale.media.pipe import STANDARD
+from upscale.media.picture import SUFFIXES, is_sequence, numbered
+from upscale.media.pipe import STANDARD, is_piped
 from upscale.media.write.whole import part_of
+
+KEPT_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts"}
+"""Of films that are read, which what is made of them has too."""
+
+
+def name_beside(source: Path, enlarged: str) -> Path:
+    """The name for what is made of a film, a picture or a folder where nobody gives one: the source's, with
+    ``enlarged`` at its end; and its suffix, or .mp4 where that suits a film better.
+
+    Raises UsageError for what has no such name."""
+    if is_piped(source) or is_sequence(source):
+        raise UsageError(
+            "give OUTPUT a name as well: a pipe, or numbered pictures, have none to begin with"
+        )
+    if source.is_dir():
+        named = source.resolve() if source.name in ("", "..") else source
+        return named.with_name(f"{named.name}-{enlarged}")
+    suffix = source.suffix.lower()
+    kept = suffix in KEPT_SUFFIXES or suffix in SUFFIXES
+    return source.with_name(f"{source.stem}-{enlarged}{suffix if kept else '.mp4'}")
 
 
 def check_place(
