@@ -563,6 +563,13 @@ def test_what_has_no_name_to_begin_with_asks_for_output(source: str, upscale: Ru
     assert "give OUTPUT a name as well" in result.stderr
 
 
+@pytest.mark.parametrize("name", ["no.mp4", f"{'x' * 300}.mp4", f"{'x' * 300}%03d.png"])
+def test_without_output_what_is_not_there_is_one_line(name: str, upscale: Run) -> None:
+    result = upscale(name)
+    assert result.exit_code == 1
+    assert re.search("no such file|File name too long", result.stderr)
+
+
 def test_the_command_alone_shows_examples(upscale: Run) -> None:
     result = upscale()
     assert result.exit_code == 0

@@ -18,12 +18,16 @@ def name_beside(source: Path, enlarged: str) -> Path:
     """The name for what is made of a film, a picture or a folder where nobody gives one: the source's, with
     ``enlarged`` at its end; and its suffix, or .mp4 where that suits a film better.
 
-    Raises UsageError for what has no such name."""
-    if is_piped(source) or is_sequence(source):
+    Raises UsageError for what has no such name, UpscaleError for what cannot be looked at."""
+    try:
+        has_none, is_folder = is_piped(source) or is_sequence(source), source.is_dir()
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise UpscaleError(f"{source}: {error.strerror}") from error
+    if has_none:
         raise UsageError(
             "give OUTPUT a name as well: a pipe, or numbered pictures, have none to begin with"
         )
-    if source.is_dir():
+    if is_folder:
         named = source.resolve() if source.name in ("", "..") else source
         return named.with_name(f"{named.name}-{enlarged}")
     suffix = source.suffix.lower()
