@@ -15,7 +15,6 @@ from click.testing import Result
 from conftest import contents
 from torch import Tensor
 
-from upscale.models.int8 import has_vnni
 from upscale.models.raster import (
     LEVELS,
     LOWEST,
@@ -128,7 +127,6 @@ def test_neither_batch_nor_order_matters(network: RasterPixelCNN) -> None:
     assert torch.equal(together[order], sample_wavefront(network, codes[order], uniform[order], 0.8))
 
 
-@pytest.mark.skipif(not has_vnni(), reason="this machine has no 8-bit products to compare")
 def test_bytes_and_floats_add_up_to_the_same(network: RasterPixelCNN) -> None:
     codes, uniform = some_codes(30, 16, 16), torch.rand(30, 1, 16, 16)
     bytes_, floats = (sample_wavefront(network, codes, uniform, 1.0, int8=int8) for int8 in (True, False))

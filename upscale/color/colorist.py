@@ -31,7 +31,7 @@ from upscale.models.color import FINE, ColorNet, Hints
 from upscale.planes import Planes
 from upscale.sampling.chroma import resite
 from upscale.sampling.colors import choose_color_precision, noise_by_likeness, sample_colors
-from upscale.sampling.upscaler import choose_device
+from upscale.sampling.upscaler import arithmetic_of, choose_device
 
 Net = TypeVar("Net", ColorNet, ChromaNet)
 
@@ -90,7 +90,7 @@ class Colorist:
     @property
     def arithmetic(self) -> str:
         """The precision and the device, on which the last bits of an answer depend."""
-        return f"{self.precision} on {self.device.type}"
+        return arithmetic_of(self.precision, self.device)
 
     def follow(self, picture: NDArray[np.float32], shot: int | None = None, pts: int | None = None) -> None:
         """Take one more reference, Y'CbCr [3, H, W] with chroma around 0.5.

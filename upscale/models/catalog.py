@@ -146,7 +146,7 @@ MODELS = {
 }
 """Name -> the model."""
 
-SPEED_OF = "480x270 to 1920x1080 on two cores of an AMD EPYC with 8-bit products; no GPU"
+SPEED_OF = "480x270 to 1920x1080 on two cores of an AMD EPYC with VNNI; no GPU"
 """What ``Model.speed`` is about: benchmarks/README.md tells how it was measured."""
 
 QUALITY_OF = "PSNR of luma at x4, temperature 0; a higher temperature looks sharper and measures lower"
